@@ -1,0 +1,542 @@
+package sequencer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/tlog"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Many callers at once, with repeats: every one gets the place of its entry and a
+// proof, repeats get the same place, and the history is whole.
+func TestAdd(t *testing.T) {
+	r := newRig(t)
+	l := r.open()
+	var mu sync.Mutex
+	acked := map[string]storage.Added{}
+	fresh := 0
+	var wg sync.WaitGroup
+	for w := range 32 {
+		wg.Go(func() {
+			for i := range 40 {
+				b := body("entry", (w*40+i)%900) // some come twice
+				a, err := l.Add(context.Background(), leaf(b))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				if old, ok := acked[b]; ok && (old.Index != a.Index || old.Time != a.Time) {
+					t.Errorf("%s is at %d and at %d", b, old.Index, a.Index)
+				}
+				if !a.Duplicate {
+					fresh++
+				}
+				acked[b] = a
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if fresh != 900 {
+		t.Errorf("%d answers said that the entry was new, of 900 entries", fresh)
+	}
+	r.audit(acked)
+	if s := l.Stats(); s.Size != 900 || s.Waiting != 0 || s.Halted {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// What a server answers is under a checkpoint that its own later answers, and those
+// of a second server, extend; the second server sees it at once.
+func TestTwoServers(t *testing.T) {
+	r := newRig(t)
+	a, b := r.open(), (&rig{t, r.store, r.tree, r.signer, r.verifier, &memoryGuard{}, r.limits, nil}).open()
+	acked := map[string]storage.Added{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for w := range 16 {
+		wg.Go(func() {
+			own, other := a, b
+			if w%2 == 1 {
+				own, other = b, a
+			}
+			for i := range 60 {
+				name := body("entry", w/2, i) // both servers get each entry
+				added, err := own.Add(context.Background(), leaf(name))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				view, err := other.View(context.Background())
+				if err != nil || view.Size < added.View.Size {
+					t.Errorf("the other server is at %v, %v after an answer at %d", view, err, added.View.Size)
+					return
+				}
+				at, err := other.Find(context.Background(), []hash{hashOf(name)})
+				if err != nil || at[hashOf(name)] != added.Index {
+					t.Errorf("%s is at %d for one server, %v, %v for the other", name, added.Index, at, err)
+				}
+				mu.Lock()
+				acked[name] = added
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	r.audit(acked)
+	if len(acked) != 8*60 {
+		t.Errorf("%d entries", len(acked))
+	}
+}
+
+// A second server that has seen nothing of a long stretch catches up by tiles.
+func TestCatchUp(t *testing.T) {
+	r := newRig(t)
+	late := r.open()
+	early := (&rig{t, r.store, r.tree, r.signer, r.verifier, &memoryGuard{}, Limits{QueueEntries: 40000, BatchEntries: 10000}, nil}).open()
+	var wg sync.WaitGroup
+	const n = storage.MaxSince + 500
+	for w := range 50 {
+		wg.Go(func() {
+			for i := w; i < n; i += 50 {
+				if i%50 < 50 {
+					if _, err := early.Add(context.Background(), leaf(body("e", i))); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	added, err := late.Add(context.Background(), leaf("late"))
+	if err != nil || added.Index != n {
+		t.Fatalf("%+v, %v", added, err)
+	}
+	r.audit(map[string]storage.Added{"late": added})
+}
+
+// Every storage call fails now and then, before or after it took effect, alone and
+// twice in a row, under load and across restarts. No answer is ever wrong, no entry
+// is lost, no head outside the one history is signed.
+func TestFaults(t *testing.T) {
+	rnd := seeded(t)
+	for round := range 15 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			r := newRig(t)
+			r.limits = Limits{CommitTime: 300 * time.Millisecond}
+			acked := map[string]storage.Added{}
+			var mu sync.Mutex
+			rate := []int{2, 4, 10}[rnd.IntN(3)]
+			for restart := range 4 {
+				r.store.set(nil)
+				l, err := Open(context.Background(), r.config())
+				if err != nil {
+					t.Fatal(err)
+				}
+				var faults sync.Mutex
+				r.store.set(func(call string) (before, after error) {
+					faults.Lock()
+					defer faults.Unlock()
+					kind := []error{storage.ErrUnavailable, storage.ErrUnknown}
+					switch {
+					case rnd.IntN(rate) > 0:
+						return nil, nil
+					case rnd.IntN(2) == 0:
+						return storage.ErrUnavailable, nil
+					default:
+						return nil, kind[rnd.IntN(2)] // even "nothing was written" may be a lie
+					}
+				})
+				var wg sync.WaitGroup
+				for w := range 8 {
+					wg.Go(func() {
+						for i := range 12 {
+							b := body("entry", restart, w/2, i)
+							a, err := l.Add(context.Background(), leaf(b))
+							if err == nil {
+								mu.Lock()
+								acked[b] = a
+								mu.Unlock()
+							} else if !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, storage.ErrUnknown) {
+								t.Errorf("adding: %v", err)
+							}
+							if _, err := l.View(context.Background()); errors.Is(err, storage.ErrHalted) {
+								t.Errorf("halted by mere failures: %v", err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+				r.store.set(nil)
+				if err := l.Close(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.audit(acked)
+			if len(acked) == 0 {
+				t.Error("nothing was acknowledged")
+			}
+		})
+	}
+}
+
+// A retry after a lost answer finds the entry, and the first attempt is told that
+// it was not there before.
+func TestUnknownOutcome(t *testing.T) {
+	r := newRig(t)
+	l := r.open()
+	first := true
+	r.store.set(func(call string) (error, error) {
+		if call == "commit" && first {
+			first = false
+			return nil, storage.ErrUnknown
+		}
+		return nil, nil
+	})
+	a, err := l.Add(context.Background(), leaf("once"))
+	if err != nil || a.Duplicate || a.Index != 0 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	again, err := l.Add(context.Background(), leaf("once"))
+	if err != nil || !again.Duplicate || again.Index != 0 || again.Time != a.Time {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	r.audit(map[string]storage.Added{"once": again})
+}
+
+// An old copy of the database, or one with another history: nothing is signed, the
+// reason is given, reads go on. While running and at the start.
+func TestRollback(t *testing.T) {
+	ctx := context.Background()
+	fill := func(t *testing.T, r *rig, l *Log) {
+		for i := range 10 {
+			if _, err := l.Add(ctx, leaf(body("entry", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cases := map[string]struct {
+		n    int64
+		more []string
+		want string
+	}{
+		"older":           {6, nil, "older copy"},
+		"empty":           {0, nil, "older copy"},
+		"another history": {6, []string{"x1", "x2", "x3", "x4"}, "another history"},
+		"longer, another": {6, []string{"x1", "x2", "x3", "x4", "x5", "x6"}, "another history"},
+	}
+	halted := func(t *testing.T, r *rig, l *Log, want string, signed int) {
+		t.Helper()
+		_, err := l.Add(ctx, leaf("new"))
+		if !errors.Is(err, storage.ErrHalted) || !strings.Contains(err.Error(), want) {
+			t.Errorf("adding: %v, want a halt that says %q", err, want)
+		}
+		if err := l.Ready(ctx); !errors.Is(err, storage.ErrHalted) {
+			t.Errorf("ready: %v", err)
+		}
+		if _, err := l.SignEntry(ctx, []byte("x")); !errors.Is(err, storage.ErrHalted) {
+			t.Errorf("signed an entry timestamp: %v", err)
+		}
+		if n := len(r.signer.texts); n != signed {
+			t.Errorf("%d signatures after the rollback: %q", n-signed, r.signer.texts[signed:])
+		}
+		if leaves, err := l.Leaves(ctx, 0, 3); err != nil || (len(leaves) != 3 && want != "older copy") {
+			t.Errorf("reading leaves: %d, %v", len(leaves), err)
+		}
+		if v, err := l.View(ctx); err == nil {
+			if v.Size > 0 {
+				r.proves("entry 0", storage.Added{View: v})
+			}
+		} else if !errors.Is(err, storage.ErrHalted) {
+			t.Errorf("view: %v", err)
+		}
+	}
+	for name, c := range cases {
+		t.Run("at the start/"+name, func(t *testing.T) {
+			r := newRig(t)
+			l := r.open()
+			fill(t, r, l)
+			l.Close(ctx)
+			r.store.switchTo(r.copyOf(c.n, c.more...))
+			signed := len(r.signer.texts)
+			halted(t, r, r.open(), c.want, signed)
+		})
+		t.Run("seen by a write/"+name, func(t *testing.T) {
+			r := newRig(t)
+			l := r.open()
+			fill(t, r, l)
+			r.store.switchTo(r.copyOf(c.n, c.more...))
+			signed := len(r.signer.texts)
+			halted(t, r, l, c.want, signed)
+		})
+		t.Run("seen by a read/"+name, func(t *testing.T) {
+			r := newRig(t)
+			l := r.open()
+			fill(t, r, l)
+			r.store.switchTo(r.copyOf(c.n, c.more...))
+			signed := len(r.signer.texts)
+			l.View(ctx)
+			halted(t, r, l, c.want, signed)
+		})
+	}
+}
+
+// A leaf that no store would take is refused alone.
+func TestUnfitLeaf(t *testing.T) {
+	l := newRig(t).open()
+	if _, err := l.Add(context.Background(), leaf(strings.Repeat("x", tlog.MaxLeaf+1))); err == nil {
+		t.Error("a leaf over the limit was added")
+	}
+	long := tlog.Leaf{Body: []byte("x"), Keys: []tlog.Key{{Type: tlog.KeyIdentity, Value: strings.Repeat("x", tlog.MaxKeyValue+1)}}}
+	if _, err := l.Add(context.Background(), long); err == nil {
+		t.Error("a key over the limit was added")
+	}
+}
+
+// A halted log answers reads with the checkpoint that the database keeps.
+func TestHaltedReads(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	l := r.open()
+	for i := range 10 {
+		if _, err := l.Add(ctx, leaf(body("entry", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close(ctx)
+	r.store.switchTo(r.copyOf(6))
+	l = r.open()
+	v, err := l.View(ctx)
+	if err != nil || v.Size != 6 { // SaveCheckpoint at Close made it that of the last leaf
+		t.Fatalf("view %+v, %v", v, err)
+	}
+	for i := range int64(6) {
+		r.proves(body("entry", i), storage.Added{Index: i, View: v})
+	}
+}
+
+// A caller that gives up costs the others nothing, and its entry is either in the
+// log or found again by a retry.
+func TestHangUp(t *testing.T) {
+	r := newRig(t)
+	l := r.open()
+	block := make(chan struct{})
+	r.store.set(func(call string) (error, error) {
+		if call == "commit" {
+			<-block
+		}
+		return nil, nil
+	})
+	var patient sync.WaitGroup
+	acked := map[string]storage.Added{}
+	var mu sync.Mutex
+	ctx, cancel := context.WithCancel(context.Background())
+	var gone sync.WaitGroup
+	for i := range 8 {
+		gone.Go(func() {
+			if _, err := l.Add(ctx, leaf(body("impatient", i))); !errors.Is(err, context.Canceled) {
+				t.Errorf("impatient: %v", err)
+			}
+		})
+		patient.Go(func() {
+			b := body("patient", i)
+			a, err := l.Add(context.Background(), leaf(b))
+			if err != nil {
+				t.Errorf("patient: %v", err)
+			}
+			mu.Lock()
+			acked[b] = a
+			mu.Unlock()
+		})
+	}
+	cancel()
+	gone.Wait()
+	close(block)
+	patient.Wait()
+	for i := range 8 {
+		b := body("impatient", i)
+		a, err := l.Add(context.Background(), leaf(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		acked[b] = a
+	}
+	r.audit(acked)
+	if v, _ := l.View(context.Background()); v.Size != 16 {
+		t.Errorf("%d leaves", v.Size)
+	}
+}
+
+// The queue is bounded in entries and in bytes; what does not fit is refused before
+// anything is written, and room comes back.
+func TestQueueBound(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits Limits
+		size   int
+	}{
+		"entries": {Limits{QueueEntries: 4, QueueWait: time.Millisecond}, 10},
+		"bytes":   {Limits{QueueBytes: 40_000, QueueWait: time.Millisecond}, 9_990},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.limits = c.limits
+			l := r.open()
+			block := make(chan struct{})
+			r.store.set(func(call string) (error, error) {
+				if call == "commit" {
+					<-block
+				}
+				return nil, nil
+			})
+			var wg sync.WaitGroup
+			results := make(chan error, 10)
+			for i := range 10 {
+				wg.Go(func() {
+					_, err := l.Add(context.Background(), leaf(strings.Repeat("x", c.size)+fmt.Sprint(i)))
+					results <- err
+				})
+			}
+			for range 6 { // those that do not fit are told while the commit still hangs
+				if err := <-results; !errors.Is(err, storage.ErrBusy) {
+					t.Errorf("got %v, want busy", err)
+				}
+			}
+			close(block)
+			wg.Wait()
+			for range 4 {
+				if err := <-results; err != nil {
+					t.Error(err)
+				}
+			}
+			if _, err := l.Add(context.Background(), leaf("room again")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// While the key cannot be used, or the mark not be written, nothing is acknowledged
+// and reads go on; afterwards a retry finds the entry.
+func TestKeyOutage(t *testing.T) {
+	ctx := context.Background()
+	for name, fail := range map[string]func(*rig, error){
+		"key":  func(r *rig, err error) { r.signer.setFail(err) },
+		"mark": func(r *rig, err error) { r.guard.(*memoryGuard).fail = err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			var clock sync.Mutex
+			now := time.Unix(1700000000, 0)
+			r.now = func() time.Time { clock.Lock(); defer clock.Unlock(); return now }
+			l := r.open()
+			if _, err := l.Add(ctx, leaf("before")); err != nil {
+				t.Fatal(err)
+			}
+			fail(r, errors.New("down"))
+			if _, err := l.Add(ctx, leaf("during")); !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("adding: %v", err)
+			}
+			if v, err := l.View(ctx); err != nil || v.Size != 1 {
+				t.Errorf("view %+v, %v", v, err)
+			}
+			if err := l.Ready(ctx); !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("ready: %v", err)
+			}
+			fail(r, nil)
+			clock.Lock()
+			now = now.Add(2 * signPause)
+			clock.Unlock()
+			if v, err := l.View(ctx); err != nil || v.Size != 2 {
+				t.Errorf("view %+v, %v", v, err)
+			}
+			if err := l.Ready(ctx); err != nil {
+				t.Errorf("ready: %v", err)
+			}
+			a, err := l.Add(ctx, leaf("during"))
+			if err != nil || a.Index != 1 {
+				t.Errorf("%+v, %v", a, err)
+			}
+			r.audit(map[string]storage.Added{"during": a})
+		})
+	}
+}
+
+// Whatever the clock does, integrated times never go back.
+func TestClock(t *testing.T) {
+	r := newRig(t)
+	rnd := seeded(t)
+	r.now = func() time.Time { return time.Unix(1700000000+rnd.Int64N(7200)-3600, 0) }
+	l := r.open()
+	acked := map[string]storage.Added{}
+	for i := range 50 {
+		a, err := l.Add(context.Background(), leaf(body(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		acked[body(i)] = a
+	}
+	r.audit(acked)
+}
+
+// Close answers what was accepted, keeps the last checkpoint, and takes no more.
+func TestClose(t *testing.T) {
+	r := newRig(t)
+	l := r.open()
+	block := make(chan struct{})
+	began := make(chan struct{}, 100)
+	r.store.set(func(call string) (error, error) {
+		if call == "commit" {
+			began <- struct{}{}
+			<-block
+		}
+		return nil, nil
+	})
+	results := make(chan error, 20)
+	for i := range 20 {
+		go func() {
+			_, err := l.Add(context.Background(), leaf(body(i)))
+			results <- err
+		}()
+	}
+	<-began
+	for l.queue.waiting() < 1 {
+		time.Sleep(time.Millisecond) // until some wait behind the first commit
+	}
+	closed := make(chan error)
+	go func() { closed <- l.Close(context.Background()) }()
+	close(block)
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	good := int64(0)
+	for range 20 {
+		if err := <-results; err == nil {
+			good++
+		} else if !errors.Is(err, storage.ErrBusy) {
+			t.Error(err)
+		}
+	}
+	head, _ := r.store.Head(context.Background(), r.tree.ID)
+	if head.Size != good || good < 2 {
+		t.Errorf("%d entries were acknowledged, %d are stored", good, head.Size)
+	}
+	saved, _ := r.store.Checkpoint(context.Background(), r.tree.ID)
+	if !strings.Contains(string(saved), fmt.Sprintf("\n%d\n", head.Size)) {
+		t.Errorf("stored checkpoint %q", saved)
+	}
+	if _, err := l.Add(context.Background(), leaf("late")); !errors.Is(err, storage.ErrBusy) {
+		t.Errorf("adding after close: %v", err)
+	}
+	r.audit(nil)
+}
