@@ -1,0 +1,41 @@
+package server
+
+import (
+	"context"
+
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/tlog"
+)
+
+// Log is what the v1 API needs of one tree. All methods may be called at once by
+// many goroutines. Their errors are those of package storage, and of the context.
+type Log interface {
+	// Tree describes the tree. It does no I/O; only State may change between calls.
+	Tree() storage.Tree
+	// Add puts a leaf into the tree, unless it is there already, and returns when it
+	// is durable and under a published checkpoint. After ErrBusy, ErrHalted and
+	// ErrUnavailable nothing was written; after ErrUnknown or an error of the context
+	// it may have been. Adding the same leaf again is always right.
+	Add(ctx context.Context, leaf tlog.Leaf) (storage.Added, error)
+	// View returns the newest published checkpoint: at least as new as any entry that
+	// was acknowledged, by any server, before the call. Of a log that has stopped
+	// signing it is the last stored checkpoint, which may cover less than the tree
+	// holds; storage.ErrNotFound if there is none.
+	View(ctx context.Context) (*tlog.View, error)
+	// SignEntry returns the log key's signature over the message of a signed entry
+	// timestamp. storage.ErrHalted if the log has stopped signing.
+	SignEntry(ctx context.Context, message []byte) ([]byte, error)
+	// Leaves returns up to n leaves from index start, in order.
+	Leaves(ctx context.Context, start int64, n int) ([]storage.Leaf, error)
+	// Find returns the indexes of those of the leaf hashes that are in the tree.
+	Find(ctx context.Context, hashes []tlog.Hash) (map[tlog.Hash]int64, error)
+	// Attestation returns what was stored under a SHA-256.
+	Attestation(ctx context.Context, digest tlog.Hash) ([]byte, error)
+	// Ready reports whether Add would work at this moment, and why not.
+	Ready(ctx context.Context) error
+}
+
+// Searcher finds entries by their search keys.
+type Searcher interface {
+	Search(ctx context.Context, q storage.Query) (storage.Result, error)
+}
