@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/tallystick/tallystick/tlog"
+)
+
+// greet says on standard output that the server is ready, what the log is, and what
+// to try.
+func (s *service) greet() {
+	key := s.settings.publicKeyPath()
+	if abs, err := filepath.Abs(key); err == nil {
+		key = abs // the commands below work in any directory
+	}
+	fmt.Fprint(s.program.Stdout, banner(s.url, key, s.where.String(), s.identity))
+}
+
+func banner(url, key, where string, log logIdentity) string {
+	var b strings.Builder
+	state := "goes on"
+	if log.made {
+		state = "was made"
+	}
+	fmt.Fprintf(&b, "Tallystick %s is ready; the log %s.\n\n", version(), state)
+	for _, row := range [][2]string{
+		{"URL", url},
+		{"Log ID", tlog.LogID(log.tree.PublicKey).String()},
+		{"Tree ID", fmt.Sprint(log.tree.ID)},
+		{"Origin", log.tree.Origin},
+		{"Public key", key},
+		{"Storage", where},
+	} {
+		fmt.Fprintf(&b, "  %-11s %s\n", row[0], row[1])
+	}
+	fmt.Fprintf(&b, `
+Sign a file and verify it, with cosign v2. (v3: add --use-signing-config=false --new-bundle-format=false
+to sign-blob, and --new-bundle-format=false to verify-blob.)
+
+  export SIGSTORE_REKOR_PUBLIC_KEY=%[2]s
+  cosign generate-key-pair
+  echo hello > hello.txt
+  cosign sign-blob --rekor-url %[1]s --key cosign.key --bundle hello.bundle -y hello.txt
+  cosign verify-blob --rekor-url %[1]s --key cosign.pub --bundle hello.bundle hello.txt
+
+An image:
+
+  cosign sign --rekor-url %[1]s --key cosign.key -y IMAGE
+  cosign verify --rekor-url %[1]s --key cosign.pub IMAGE
+
+Look at the log:
+
+  rekor-cli --rekor_server %[1]s loginfo
+  rekor-cli --rekor_server %[1]s search --artifact hello.txt
+
+`, strings.TrimSuffix(url, "/"), shellWord(key))
+	return b.String()
+}
+
+// shellWord quotes a path for a shell, if it needs that.
+func shellWord(s string) string {
+	if strings.ContainsAny(s, " \t\n\"'$`\\&|;<>()*?[]#~!{}") {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
+}

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tallystick/tallystick/entry"
+	"github.com/tallystick/tallystick/sequencer"
+	"github.com/tallystick/tallystick/server"
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/tlog"
+)
+
+// serveCmd runs a server.
+type serveCmd struct {
+	serveSettings
+	PrintConfig bool `name:"print-config" help:"Print the settings that are in force, as a configuration file with secrets masked, and end."`
+}
+
+// Run serves until ctx ends.
+func (c *serveCmd) Run(ctx context.Context, p *program, src *sources, parsed *kong.Context) error {
+	if err := c.check(); err != nil {
+		return usageError{err}
+	}
+	if c.PrintConfig {
+		return printSettings(p.Stdout, parsed.Selected().Flags)
+	}
+	parser, err := c.parser()
+	if err != nil {
+		return usageError{err}
+	}
+	s := &service{settings: &c.serveSettings, program: p, logger: c.logger(p.Stderr), parser: parser, registry: prometheus.NewRegistry()}
+	defer s.close()
+	if err := s.start(ctx, src); err != nil {
+		return err
+	}
+	s.greet()
+	return s.run(ctx)
+}
+
+func (s *serveSettings) parser() (*entry.Parser, error) {
+	parser, err := entry.New(entry.Options{Kinds: s.AllowKinds, MaxAttestation: int(s.MaxAttestation)})
+	if err != nil {
+		return nil, fmt.Errorf("--allow-kinds: %w", err)
+	}
+	return parser, nil
+}
+
+// service is a running server: what start opened, and close closes, newest first.
+type service struct {
+	settings *serveSettings
+	program  *program
+	logger   *slog.Logger
+	parser   *entry.Parser
+	registry *prometheus.Registry
+
+	where     place
+	identity  logIdentity
+	log       *sequencer.Log
+	cert      *certificate
+	endpoints endpoints
+	url       string
+
+	closers []func()
+}
+
+func (s *service) close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.closers[i]()
+	}
+}
+
+// later registers what close does.
+func (s *service) later(what string, f func() error) {
+	s.closers = append(s.closers, func() {
+		if err := f(); err != nil {
+			s.logger.Error("stopping: "+what, "error", err)
+		}
+	})
+}
+
+// start brings everything up, in an order in which each step can still be refused
+// without harm: nothing is signed before data directory, storage, key and
+// high-water mark were found to belong together.
+func (s *service) start(ctx context.Context, src *sources) error {
+	ctx, cancel := context.WithTimeout(ctx, s.settings.StartTimeout)
+	defer cancel()
+	var err error
+	if s.where, err = s.settings.place(); err != nil {
+		return err
+	}
+	if s.settings.TLSCert != "" {
+		if s.cert, err = newCertificate(s.settings.TLSCert, s.settings.TLSKey, s.logger); err != nil {
+			return err
+		}
+	}
+	mark, err := s.openDataDir()
+	if err != nil {
+		return err
+	}
+	store, err := s.where.open(ctx)
+	if err != nil {
+		return err
+	}
+	s.later("closing the storage", store.Close)
+	if s.identity, err = s.identify(ctx, src, store, mark); err != nil {
+		return err
+	}
+	if err := s.openLog(ctx, store, mark); err != nil {
+		return err
+	}
+	return s.listen(store)
+}
+
+// openDataDir makes the data directory and takes the high-water mark in it, which
+// is locked as long as the server runs.
+func (s *service) openDataDir() (*sequencer.Mark, error) {
+	if err := os.MkdirAll(s.settings.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	path := s.settings.markPath()
+	if s.where.backend == backendMemory {
+		dir, err := s.scratch(path)
+		if err != nil {
+			return nil, err
+		}
+		path = filepath.Join(dir, "log.mark")
+	}
+	mark, err := sequencer.OpenMark(path)
+	if err != nil {
+		return nil, err
+	}
+	s.later("closing the high-water mark", mark.Close)
+	return mark, nil
+}
+
+// scratch returns a directory for the mark of a log in memory, which ends with the
+// server. Such a log must not get the key of one that is kept: what it signs would
+// pass for entries of that log.
+func (s *service) scratch(keptMark string) (string, error) {
+	if _, err := os.Stat(keptMark); !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("the data directory %s is one of a log that is kept (it has %s), so its key cannot be used for a log in memory; name another with --data-dir", s.settings.DataDir, keptMark)
+	}
+	dir, err := os.MkdirTemp("", "tallystick-")
+	if err != nil {
+		return "", fmt.Errorf("making a temporary directory: %w", err)
+	}
+	s.later("removing the temporary directory", func() error { return os.RemoveAll(dir) })
+	return dir, nil
+}
+
+// identify finds or makes the log, and puts its public key where people look for it.
+func (s *service) identify(ctx context.Context, src *sources, store storage.Store, mark *sequencer.Mark) (logIdentity, error) {
+	set := s.settings
+	host, guessed, err := hostOf(set.PublicURL, set.Listen)
+	if err != nil {
+		return logIdentity{}, usageError{err}
+	}
+	i := identity{
+		store: store, where: s.where.String(), record: mark.Load, markPath: set.markPath(),
+		keyRef: set.Key, keyPath: set.defaultKeyPath(), password: set.password(src),
+		host: host, publicURL: set.PublicURL, now: time.Now,
+	}
+	log, err := i.open(ctx)
+	if err != nil {
+		return logIdentity{}, err
+	}
+	if log.made && guessed {
+		s.logger.Warn("the log was named localhost, for ever, because --listen is no address to reach it by; "+
+			"for clients on other machines begin again with --public-url", "origin", log.tree.Origin)
+	}
+	s.warnOpenKey(i.keyName())
+	return log, log.key.WritePublic(set.publicKeyPath())
+}
+
+// warnOpenKey says if every user of the machine can read the key file.
+func (s *service) warnOpenKey(path string) {
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o007 != 0 {
+		s.logger.Warn("every user of this machine can reach the log's key; chmod 600 it", "key", path, "mode", info.Mode().Perm().String())
+	}
+}
+
+func (s *service) openLog(ctx context.Context, store storage.Store, mark *sequencer.Mark) error {
+	tree, key := s.identity.tree, s.identity.key
+	host, _, err := tlog.SplitOriginV1(tree.Origin)
+	if err != nil {
+		return err
+	}
+	metrics := newLogMetrics(s.registry)
+	s.log, err = sequencer.Open(ctx, sequencer.Config{
+		Store: store, Tree: tree, Signer: key, Guard: mark,
+		Verifier: tlog.NewECDSAVerifier(host, key.SPKI(), key.PublicKey()),
+		Limits:   sequencer.Limits{QueueEntries: s.settings.QueueLimit},
+		Logger:   s.logger,
+		OnCommit: metrics.committed,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the log %q: %w", tree.Origin, err)
+	}
+	metrics.watch(s.registry, s.log, time.Now)
+	s.later("closing the log", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), s.settings.ShutdownTimeout)
+		defer cancel()
+		return s.log.Close(ctx)
+	})
+	return nil
+}
+
+// listen takes the addresses. Requests are answered once run is called.
+func (s *service) listen(search server.Searcher) error {
+	set := s.settings
+	s.endpoints = endpoints{settings: set, logger: s.logger}
+	s.later("closing the listeners", s.endpoints.close)
+	public, err := s.endpoints.listen("--listen", set.Listen)
+	if err != nil {
+		return err
+	}
+	s.url = set.url(public.Addr())
+	api, err := server.New(server.Config{
+		Logs: []server.Log{s.log}, Search: search, Parser: s.parser,
+		ConflictOnDuplicate: set.V1Duplicates == "conflict",
+		MaxBody:             int64(set.MaxBody),
+		MaxAttestation:      int(set.MaxAttestation),
+		MaxResults:          set.MaxSearchResults,
+		Timeout:             set.RequestTimeout,
+		BodyTimeout:         set.BodyTimeout,
+		PublicURL:           s.url,
+		Version:             version(),
+		Logger:              s.logger,
+		Registry:            s.registry,
+		HideMetrics:         set.MetricsListen != "",
+	})
+	if err != nil {
+		return err
+	}
+	s.endpoints.add(public, api, s.cert)
+	if set.MetricsListen == "" {
+		return nil
+	}
+	private, err := s.endpoints.listen("--metrics-listen", set.MetricsListen)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", api.Metrics())
+	s.endpoints.add(private, mux, nil)
+	s.logger.Info("metrics are served", "url", "http://"+private.Addr().String()+"/metrics")
+	return nil
+}
+
+// url returns the URL to show: the public one, else that of the listener.
+func (s *serveSettings) url(a net.Addr) string {
+	if s.PublicURL != "" {
+		return s.PublicURL
+	}
+	scheme := "http"
+	if s.TLSCert != "" {
+		scheme = "https"
+	}
+	address := a.String()
+	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		address = fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	return scheme + "://" + address
+}
+
+// run answers requests until ctx ends. Whatever was accepted by then is answered.
+func (s *service) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go s.followHangup(ctx)
+	return s.endpoints.serve(ctx)
+}
+
+// followHangup reads the TLS certificate again at every SIGHUP.
+func (s *service) followHangup(ctx context.Context) {
+	for {
+		select {
+		case <-s.program.Hangup:
+			if s.cert != nil {
+				s.cert.again()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.yaml.in/yaml/v3"
+)
+
+// serveInMemory runs a server and returns its URL, and what ends it.
+func serveInMemory(t *testing.T, args ...string) (url string, end func() int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	p := program{Stdout: w, Stderr: io.Discard}
+	done := make(chan int, 1)
+	go func() {
+		defer w.Close()
+		done <- p.Run(ctx, append([]string{"serve", "--storage=memory:", "--listen=127.0.0.1:0", "--data-dir", t.TempDir()}, args...))
+	}()
+	lines := bufio.NewScanner(r)
+	for url == "" && lines.Scan() {
+		if u, ok := strings.CutPrefix(lines.Text(), "  URL "); ok {
+			url = strings.TrimSpace(u)
+		}
+	}
+	go io.Copy(io.Discard, r)
+	return url, func() int {
+		cancel()
+		return <-done
+	}
+}
+
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s, %v: %s", url, resp.Status, err, body)
+	}
+	return string(body)
+}
+
+// Two servers live in one process, and leave nothing behind.
+func TestTwoServersInOneProcess(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	first, endFirst := serveInMemory(t)
+	second, endSecond := serveInMemory(t)
+	if a, b := fetch(t, first+"/api/v1/log"), fetch(t, second+"/api/v1/log"); a == b {
+		t.Errorf("both servers have the log %s", a)
+	}
+	if a, b := endFirst(), endSecond(); a != exitOK || b != exitOK {
+		t.Errorf("exit codes %d and %d", a, b)
+	}
+}
+
+// Every metric that the alert rules speak of is one that a server has.
+func TestAlertRules(t *testing.T) {
+	url, end := serveInMemory(t)
+	defer end()
+	fetch(t, url+"/ping")
+	metrics := fetch(t, url+"/metrics")
+	data, err := os.ReadFile(filepath.Join("..", "..", "deploy", "alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
+	}
+	if err := yaml.Unmarshal(data, &rules); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			for _, name := range regexp.MustCompile(`\b(tallystick|rekor)_[a-z_]+`).FindAllString(r.Expr, -1) {
+				seen++
+				if !regexp.MustCompile(`(?m)^` + name + `[ {]`).MatchString(metrics) {
+					t.Errorf("%s: there is no metric %s", r.Alert, name)
+				}
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("only %d metrics were found in the rules", seen)
+	}
+}
+
+// A request under way when the server is asked to stop is answered; a later one is
+// not taken.
+func TestGracefulStop(t *testing.T) {
+	e, p := testEndpoints(t, time.Minute)
+	entered, release := make(chan struct{}), make(chan struct{})
+	e.add(p, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-release
+		io.WriteString(w, "done")
+	}), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- e.serve(ctx) }()
+	answer := make(chan string, 1)
+	go func() {
+		resp, err := http.Get("http://" + p.Addr().String())
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		answer <- string(body)
+	}()
+	<-entered
+	cancel()
+	for { // until the listener is closed
+		c, err := net.Dial("tcp", p.Addr().String())
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			break
+		}
+		if err == nil {
+			c.Close()
+		}
+	}
+	select {
+	case err := <-stopped:
+		t.Fatalf("stopped with a request under way: %v", err)
+	default:
+	}
+	close(release)
+	if got := <-answer; got != "done" {
+		t.Errorf("the request under way got %q", got)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// A request that does not end is cut off at the shutdown timeout, and that is said.
+func TestStopTimeout(t *testing.T) {
+	e, p := testEndpoints(t, time.Millisecond)
+	entered := make(chan struct{})
+	e.add(p, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-r.Context().Done()
+	}), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- e.serve(ctx) }()
+	go http.Get("http://" + p.Addr().String())
+	<-entered
+	cancel()
+	if err := <-stopped; err == nil || !strings.Contains(err.Error(), "still under way") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// A listener that fails ends the server.
+func TestServeEndsWithListener(t *testing.T) {
+	e, p := testEndpoints(t, time.Second)
+	e.add(p, http.NotFoundHandler(), nil)
+	p.Close()
+	if err := e.serve(t.Context()); err == nil || !strings.Contains(err.Error(), "--listen") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func testEndpoints(t *testing.T, shutdown time.Duration) (*endpoints, endpoint) {
+	t.Helper()
+	e := &endpoints{settings: &serveSettings{ShutdownTimeout: shutdown}, logger: slog.New(slog.DiscardHandler)}
+	p, err := e.listen("--listen", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, p
+}
+
+func TestHealthcheck(t *testing.T) {
+	url, end := serveInMemory(t)
+	if code, out, errs := run(t, nil, "healthcheck", "--url", url+"/"); code != exitOK || out != "ready\n" {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	end()
+	if code, _, _ := run(t, nil, "healthcheck", "--url", url); code != exitFailure {
+		t.Errorf("exit code %d for a server that is gone", code)
+	}
+	if code, _, _ := run(t, nil, "healthcheck", "--url", "::"); code != exitUsage {
+		t.Errorf("exit code %d for a URL that is none", code)
+	}
+}
+
+func TestShellWord(t *testing.T) {
+	for in, want := range map[string]string{"/a/b.pub": "/a/b.pub", "/a b/it's": `'/a b/it'\''s'`} {
+		if got := shellWord(in); got != want {
+			t.Errorf("%s is quoted as %s, not %s", in, got, want)
+		}
+	}
+}
+
+func TestReadSecret(t *testing.T) {
+	for text, want := range map[string]string{"s": "s", "s\n": "s", "s\r\n": "s", "s\n\n": "s\n", " s ": " s "} {
+		got, err := readSecret(write(t, text))
+		if err != nil || !bytes.Equal(got, []byte(want)) {
+			t.Errorf("%q gives %q (%v), not %q", text, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// run runs the program and returns what it printed.
+func run(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	p := program{Env: env, Stdout: &out, Stderr: &errs}
+	code = p.Run(t.Context(), args)
+	return code, out.String(), errs.String()
+}
+
+// effective returns the settings of serve that are in force.
+func effective(t *testing.T, env map[string]string, args ...string) map[string]string {
+	t.Helper()
+	code, out, errs := run(t, env, append([]string{"serve", "--print-config"}, args...)...)
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	var set map[string]string
+	if err := yaml.Unmarshal([]byte(out), &set); err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "f.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPrecedence(t *testing.T) {
+	file := write(t, "listen: file:1\nmax-body: 1KiB\nlog-level: debug\n")
+	env := map[string]string{"TALLYSTICK_LISTEN": "env:1", "TALLYSTICK_MAX_BODY": "2KiB", "TALLYSTICK_CONFIG": file, "TALLYSTICK_LOG_LEVEL": ""}
+	got := effective(t, env, "--listen", "flag:1")
+	for name, want := range map[string]string{"listen": "flag:1", "max-body": "2KiB", "log-level": "debug", "log-format": "text"} {
+		if got[name] != want {
+			t.Errorf("%s is %q, not %q", name, got[name], want)
+		}
+	}
+	other := write(t, "log-level: error\n")
+	if got := effective(t, env, "--config", other)["log-level"]; got != "error" {
+		t.Errorf("--config does not come before TALLYSTICK_CONFIG: log-level is %q", got)
+	}
+}
+
+func TestListsInFile(t *testing.T) {
+	for _, text := range []string{"allow-kinds: [dsse, intoto]", "allow-kinds: dsse,intoto", "allow-kinds:\n  - dsse\n  - intoto"} {
+		if got := effective(t, nil, "--config", write(t, text))["allow-kinds"]; got != "dsse,intoto" {
+			t.Errorf("%q gives %q", text, got)
+		}
+	}
+}
+
+func TestFileRefusals(t *testing.T) {
+	for text, want := range map[string]string{
+		"listen: a:1\nlisten-adress: x\n": `line 2: there is no setting "listen-adress"`,
+		"listen: a:1\n\nlisten: b:1\n":    `line 3: "listen" is set on line 1 already`,
+		"listen: {a: b}":                  `line 1: listen: is neither a value nor a list`,
+		"allow-kinds: [[a]]":              `line 1: allow-kinds: a list holds plain values`,
+		"listen:\n":                       `line 1: listen: has no value`,
+		"- listen":                        `line 1: expected lines of the form "setting: value"`,
+		"---\na: b\n---\n":                `more than one YAML document`,
+		"\nmax-body: much":                `line 2: "much" is not a size`,
+		"idle-timeout: 3":                 `line 1: `,
+		"config: x":                       `there is no setting "config"`,
+		"print-config: true":              `there is no setting "print-config"`,
+		"log-format: xml":                 `--log-format must be one of`,
+		"listen: 127.0.0.1":               `--listen "127.0.0.1" is not an address and port`,
+		"tls-cert: x":                     `--tls-cert and --tls-key go together`,
+		"queue-limit: -1":                 `--queue-limit must be more than 0`,
+		"public-url: log.example":         `--public-url "log.example" is not a URL`,
+	} {
+		path := write(t, text)
+		code, _, errs := run(t, nil, "serve", "--print-config", "--config", path)
+		if code != exitUsage || !strings.Contains(errs, want) {
+			t.Errorf("%q: exit code %d, %q; expected %q", text, code, errs, want)
+		}
+		if strings.Contains(want, "line") && !strings.Contains(errs, path) {
+			t.Errorf("%q: the file is not named: %q", text, errs)
+		}
+	}
+	if code, _, errs := run(t, nil, "serve", "--config", filepath.Join(t.TempDir(), "none")); code != exitUsage || !strings.Contains(errs, "no such file") {
+		t.Errorf("exit code %d, %q", code, errs)
+	}
+}
+
+func TestBadValueNamesItsSource(t *testing.T) {
+	code, _, errs := run(t, map[string]string{"TALLYSTICK_MAX_BODY": "4MB"}, "serve", "--print-config")
+	if want := "tallystick: --max-body: TALLYSTICK_MAX_BODY: \"4MB\" is not a size such as 4MiB, 64KiB or 4096\n"; code != exitUsage || errs != want {
+		t.Errorf("exit code %d, %q, not %q", code, errs, want)
+	}
+}
+
+func TestUnknownVariableIsNamed(t *testing.T) {
+	_, _, errs := run(t, map[string]string{
+		"TALLYSTICK_LISTN": "x", "TALLYSTICK_PORT_3000_TCP": "x", "TALLYSTICK_SERVICE_HOST": "x", "TALLYSTICK_KEY_PASSWORD": "x",
+	}, "version")
+	if want := "tallystick: environment variable TALLYSTICK_LISTN names no setting and is not used\n"; errs != want {
+		t.Errorf("printed %q, not %q", errs, want)
+	}
+}
+
+func TestSecretsAreMasked(t *testing.T) {
+	env := map[string]string{keyPasswordVariable: "canary"}
+	for _, storage := range []string{"postgres://u:canary@h/d", "postgres://h/d?user=u&password=canary", "postgres://u:canary@h/%zz"} {
+		for _, args := range [][]string{{"serve", "--print-config"}, {"serve"}, {"migrate"}} {
+			if args[0] != "serve" || len(args) == 1 {
+				args = append(args, "--start-timeout=1ns")
+			}
+			code, out, errs := run(t, env, append(args, "--storage", storage, "--data-dir", t.TempDir())...)
+			if strings.Contains(out+errs, "canary") {
+				t.Errorf("%q with %s (exit code %d) prints the password: %s%s", args, storage, code, out, errs)
+			}
+		}
+	}
+}
+
+// The example shows every setting with its default, and every one is explained.
+func TestExampleFile(t *testing.T) {
+	example := filepath.Join("..", "..", "deploy", "tallystick.yaml")
+	defaults, loaded := effective(t, nil), effective(t, nil, "--config", example)
+	data, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown map[string]any
+	if err := yaml.Unmarshal(data, &shown); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range defaults {
+		if _, ok := shown[name]; !ok {
+			t.Errorf("%s is not in %s", name, example)
+		}
+		if loaded[name] != want {
+			t.Errorf("%s: the example has %q, the default is %q", name, loaded[name], want)
+		}
+	}
+	if len(defaults) < 20 {
+		t.Errorf("only %d settings were found", len(defaults))
+	}
+}
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]size{"0": 0, "4096": 4096, "4KiB": 4096, "4 MiB": 4 << 20, "1GiB": 1 << 30} {
+		var got size
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%q is %d (%v), not %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "MiB", "-1", "1MB", "1.5MiB", "9223372036854775807GiB", "1KiBKiB"} {
+		if err := new(size).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q was taken for a size", text)
+		}
+	}
+}
+
+func FuzzSize(f *testing.F) {
+	f.Add("4MiB")
+	f.Fuzz(func(t *testing.T, text string) {
+		var s, again size
+		if s.UnmarshalText([]byte(text)) == nil && (again.UnmarshalText([]byte(s.String())) != nil || again != s) {
+			t.Errorf("%q is %d, which is written %q, which is %d", text, s, s, again)
+		}
+	})
+}
+
+func FuzzParseConfig(f *testing.F) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "deploy", "tallystick.yaml"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte("&a listen: *a\n? [b]\n: c"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		set, err := parseConfig(data, map[string]bool{"listen": true})
+		if _, other := set["data-dir"]; err == nil && other {
+			t.Error("an unknown setting was taken")
+		}
+	})
+}
+
+func TestStoragePlaces(t *testing.T) {
+	password := write(t, "p@ss:word\n")
+	for storage, want := range map[string]place{
+		"sqlite:":                {backendSQLite, filepath.Join("dir", "log.sqlite")},
+		"sqlite:/x/y.db":         {backendSQLite, "/x/y.db"},
+		"sqlite:///x/y.db":       {backendSQLite, "/x/y.db"},
+		"memory:":                {backendMemory, ""},
+		"postgres://u@h:1/d?a=b": {backendPostgres, "postgres://u:p%40ss%3Aword@h:1/d?a=b"},
+	} {
+		s := storageSettings{DataDir: "dir", Storage: storage, StoragePasswordFile: password}
+		if got, err := s.place(); err != nil || got != want {
+			t.Errorf("%s is %+v (%v), not %+v", storage, got, err, want)
+		}
+	}
+	for _, storage := range []string{"", "trillian://h:1/2", "memory:x", "postgres:x", "postgres://u:p@h/d", "postgres://h/d?password=p", "mysql://h/d"} {
+		s := storageSettings{DataDir: "dir", Storage: storage, StoragePasswordFile: password}
+		if got, err := s.place(); err == nil {
+			t.Errorf("%q was taken for %+v", storage, got)
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+// release is the version that a release was built as (-ldflags "-X main.release=…").
+var release string
+
+// versionCmd prints the version.
+type versionCmd struct{}
+
+func (versionCmd) Run(p *program) error {
+	_, err := fmt.Fprintf(p.Stdout, "tallystick %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+// version returns the release, else what the Go tool wrote into the program: the
+// module's version, or the commit it was built from.
+func version() string {
+	if release != "" {
+		return release
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "commit " + s.Value
+		}
+	}
+	return "unknown"
+}
