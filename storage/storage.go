@@ -38,6 +38,8 @@ var (
 	// ErrUnsafe: the database is set up so that it could lose a committed
 	// transaction, or is a standby. Only other settings help.
 	ErrUnsafe = errors.New("unsafe database settings")
+	// ErrInUse: another process has this store open, and it can serve only one.
+	ErrInUse = errors.New("in use by another process")
 )
 
 // API generations of a tree.
@@ -136,7 +138,8 @@ type Request struct {
 	Build func(Current) (*Batch, error)
 }
 
-// Term is a list of keys of which any one has to match.
+// Term is a list of keys of which any one has to match. A term without keys
+// matches nothing.
 type Term []tlog.Key
 
 // Query asks for entries by their keys, newest first.
@@ -144,7 +147,7 @@ type Query struct {
 	// Trees are the trees to look in; the answer lists them in this order, so give
 	// the newest tree first.
 	Trees []int64
-	// Terms must all match if All, else any one.
+	// Terms must all match if All, else any one. Without terms nothing matches.
 	Terms []Term
 	All   bool
 	// Limit is the most matches to return, at least 1.
