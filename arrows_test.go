@@ -33,7 +33,7 @@ var rooms = map[string]room{
 	"storage/sqlite":          {[]string{"storage", "tlog", "migrations"}, []string{"modernc.org/sqlite"}},
 	"storage/postgres":        {[]string{"storage", "tlog", "migrations"}, []string{"github.com/jackc/pgx/v5"}},
 	"storage/postgres/pgtest": {nil, []string{"github.com/jackc/pgx/v5", "golang.org/x/sys"}},
-	"storage/storagetest":     {[]string{"storage", "tlog"}, nil},
+	"storage/storagetest":     {[]string{"storage", "tlog"}, []string{"golang.org/x/sync"}},
 	"keys":                    {[]string{"tlog", "sig"}, []string{"github.com/sigstore/sigstore"}},
 	"sequencer":               {[]string{"storage", "tlog"}, []string{"golang.org/x/mod/sumdb/note", "golang.org/x/sync", "github.com/hashicorp/golang-lru/v2"}},
 	"openapi":                 {[]string{"tlog"}, []string{"github.com/go-openapi/strfmt"}},
