@@ -371,12 +371,83 @@ func TestSignatureLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	checks := 0
-	for err == nil {
+	for err == nil && checks < 1000 {
 		_, err = c.verifies(key, sig.Signature{Sig: make([]byte, ed25519.SignatureSize)})
 		checks++
 	}
 	if checks < 16 || checks > 32 {
 		t.Errorf("%d checks of a 3 MiB payload", checks)
+	}
+}
+
+// TestChainAndURL: a chain has to hold together in hashedrekord and rekord, and
+// nothing is fetched.
+func TestChainAndURL(t *testing.T) {
+	var file struct{ Certificates map[string]string }
+	readJSON(t, "keys", &file)
+	p, s := newParser(t), testSigner(t, "ecdsa-p256")
+	artifact := []byte("x")
+	sum := sha256.Sum256(artifact)
+	for name, c := range map[string]struct {
+		chain  string
+		change func(data, signature object)
+		ok     bool
+	}{
+		"good chain":      {file.Certificates["email"] + file.Certificates["root"], func(_, _ object) {}, true},
+		"no chain":        {file.Certificates["email"] + file.Certificates["uri"], func(_, _ object) {}, false},
+		"data.url":        {s.pem, func(d, _ object) { d["url"] = "http://x" }, false},
+		"signature.url":   {s.pem, func(_, g object) { g["url"] = "http://x" }, false},
+		"publicKey.url":   {s.pem, func(_, g object) { g["publicKey"].(object)["url"] = object{} }, false},
+		"empty data.url":  {s.pem, func(d, _ object) { d["url"] = "" }, true},
+		"null in its way": {s.pem, func(d, _ object) { d["url"] = nil }, true},
+	} {
+		for _, kind := range []string{"hashedrekord", "rekord"} {
+			spec := rekordSpec(t, artifact, signer{s.Signer, c.chain})
+			if kind == "hashedrekord" {
+				spec["data"] = object{"hash": object{"algorithm": "sha256", "value": fmt.Sprintf("%x", sum)}}
+			}
+			c.change(spec["data"].(object), spec["signature"].(object))
+			_, err := p.Propose(proposal(t, kind, "0.0.1", spec))
+			if c.ok != (err == nil) {
+				t.Errorf("%s, %s: %v", name, kind, err)
+			}
+			if !c.ok {
+				wantError(t, err, Invalid, 400)
+			}
+		}
+	}
+}
+
+// TestKeyEncoding: a key in odd but good PEM is written canonically, except in
+// intoto 0.0.2, where the signer's text stays; it is found by the same hash.
+func TestKeyEncoding(t *testing.T) {
+	p, s := newParser(t), testSigner(t, "ecdsa-p256")
+	odd := signer{s.Signer, "key:\n" + strings.ReplaceAll(s.pem, "\n", "\r\n") + " "}
+	payload := []byte("{}")
+	text := b64(s.sign(t, sig.PAE("t", payload)))
+	for kind, raw := range map[string][]byte{
+		"intoto 0.0.1": intoto001Proposal(t, payload, odd),
+		"dsse 0.0.1":   dsseProposal(t, envelope(t, "t", payload, s), odd),
+		"rekord 0.0.1": proposal(t, "rekord", "0.0.1", rekordSpec(t, payload, odd)),
+		"intoto 0.0.2": proposal(t, "intoto", "0.0.2", object{"content": object{"hash": object{"algorithm": "sha256", "value": "x"}, "envelope": object{
+			"payloadType": "t", "payload": b64([]byte(b64(payload))), "signatures": []object{{"sig": b64([]byte(text)), "publicKey": b64([]byte(odd.pem))}}}}}),
+	} {
+		got, err := p.Propose(raw)
+		if err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		want := b64([]byte(s.pem))
+		if kind == "intoto 0.0.2" {
+			want = b64([]byte(odd.pem))
+		}
+		if !strings.Contains(string(got.Leaf.Body), want) {
+			t.Errorf("%s: key is not in the body as it should be: %s", kind, got.Leaf.Body)
+		}
+		key := tlog.Key{Type: tlog.KeyPublicKey, Value: fmt.Sprintf("%x", sha256.Sum256([]byte(s.pem)))}
+		if !slices.Contains(got.Leaf.Keys, key) {
+			t.Errorf("%s: no key %v in %v", kind, key, got.Leaf.Keys)
+		}
+		checkProposed(t, p, raw, got)
 	}
 }
 

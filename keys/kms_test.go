@@ -125,7 +125,7 @@ func TestKMS(t *testing.T) {
 		t.Error("another public key came out")
 	}
 	var all sync.WaitGroup // more than are let through at once
-	for range 40 {
+	for range 20 {
 		all.Go(func() {
 			if _, err := k.Sign(t.Context(), []byte("m")); err != nil {
 				t.Error(err)

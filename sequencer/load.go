@@ -13,14 +13,14 @@ import (
 // that this server can know of is held against the database: the guard's record,
 // and the checkpoint that the database itself keeps.
 func (l *Log) load(ctx context.Context) error {
-	head, err := l.config.Store.Head(ctx, l.tree.ID)
+	signed, head, err := l.readStored(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the head of tree %d: %w", l.tree.ID, err)
 	}
 	edge, err := tlog.LoadEdge(ctx, l.tiles, head.Size)
 	if err == nil {
 		l.advance(tip{edge, head})
-		err = l.doubt(ctx, tip{edge, head})
+		err = l.doubt(ctx, tip{edge, head}, signed)
 	}
 	if errors.Is(err, storage.ErrNotFound) {
 		err = l.halt(fmt.Errorf("part of the tree is missing in the database; run 'tallystick check': %w", err))
@@ -35,15 +35,26 @@ func (l *Log) load(ctx context.Context) error {
 	return err
 }
 
+// readStored reads the checkpoint that the database keeps, and then the head: in
+// this order, because other servers may commit between the two, and the checkpoint
+// of a sound database is never newer than a head read after it.
+func (l *Log) readStored(ctx context.Context) (signed []byte, head storage.Head, err error) {
+	signed, err = l.config.Store.Checkpoint(ctx, l.tree.ID)
+	if err == nil {
+		head, err = l.config.Store.Head(ctx, l.tree.ID)
+	}
+	return signed, head, err
+}
+
 // doubt halts the log if this head must not be signed.
-func (l *Log) doubt(ctx context.Context, t tip) error {
+func (l *Log) doubt(ctx context.Context, t tip, signed []byte) error {
 	if root := t.edge.Root(); root != t.head.Root {
 		return l.halt(damaged(root, t.head.Head))
 	}
 	if err := l.doubtMark(ctx, t); err != nil {
 		return err
 	}
-	_, err := l.storedView(ctx, t)
+	_, err := l.storedView(ctx, t, signed)
 	return err
 }
 
@@ -75,10 +86,9 @@ func (l *Log) doubtMark(ctx context.Context, t tip) error {
 // storedView returns a view of the checkpoint that the database keeps, which is a
 // little older than its head; nil if there is none. It halts the log if the tree
 // does not extend that checkpoint.
-func (l *Log) storedView(ctx context.Context, t tip) (*tlog.View, error) {
-	signed, err := l.config.Store.Checkpoint(ctx, l.tree.ID)
-	if err != nil || len(signed) == 0 {
-		return nil, err
+func (l *Log) storedView(ctx context.Context, t tip, signed []byte) (*tlog.View, error) {
+	if len(signed) == 0 {
+		return nil, nil
 	}
 	c, err := tlog.OpenCheckpoint(signed, l.tree.Origin, l.config.Verifier)
 	if err != nil {
@@ -110,7 +120,7 @@ func (l *Log) lastView(ctx context.Context) (*tlog.View, error) {
 	if l.fallback != nil {
 		return l.fallback, nil
 	}
-	head, err := l.config.Store.Head(ctx, l.tree.ID)
+	signed, head, err := l.readStored(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +128,7 @@ func (l *Log) lastView(ctx context.Context) (*tlog.View, error) {
 	if err != nil || edge.Root() != head.Root {
 		return nil, reason
 	}
-	view, err := l.storedView(ctx, tip{edge, head})
+	view, err := l.storedView(ctx, tip{edge, head}, signed)
 	if err != nil || view == nil {
 		return nil, reason
 	}

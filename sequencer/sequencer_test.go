@@ -304,6 +304,30 @@ func TestUnfitLeaf(t *testing.T) {
 	}
 }
 
+// A server that starts while another one writes finds nothing wrong, whatever is
+// committed between its reads.
+func TestStartBesideWriter(t *testing.T) {
+	r := newRig(t)
+	writer := r.open()
+	ctx := context.Background()
+	n := 0
+	write := func() {
+		if _, err := writer.Add(ctx, leaf(body("entry", n))); err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	write()
+	second := &rig{t, &faultStore{Store: r.store.Store}, r.tree, r.signer, r.verifier, &memoryGuard{}, r.limits, nil}
+	second.store.set(func(string) (error, error) { write(); write(); return nil, nil })
+	l := second.open()
+	second.store.set(nil)
+	if err := l.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.audit(nil)
+}
+
 // A halted log answers reads with the checkpoint that the database keeps.
 func TestHaltedReads(t *testing.T) {
 	r := newRig(t)

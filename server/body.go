@@ -32,28 +32,40 @@ type bodies struct {
 // read returns the whole body and a function that gives its memory back to the
 // budget, to be called when nothing refers to the body any more.
 func (b *bodies) read(x *exchange, r *http.Request) (body []byte, release func(), err error) {
-	if r.ContentLength != 0 {
-		if err := checkContentType(r.Header); err != nil {
-			return nil, nil, err
-		}
-	}
-	if r.ContentLength > b.limit {
-		return nil, nil, b.tooLarge()
-	}
 	// A recorder in a test has no deadlines; every real connection has.
 	conn := http.NewResponseController(x.ResponseWriter)
 	conn.SetReadDeadline(time.Now().Add(b.timeout))
+	if err := b.head(r); err != nil {
+		b.drain(r)
+		return nil, nil, err
+	}
 	held := int64(0)
 	release = func() { b.budget.Release(held) }
 	body, err = b.fill(r, &held)
 	if err != nil {
 		release()
+		b.drain(r)
 		return nil, nil, err
 	}
 	// Else the deadline would end the wait for the log.
 	conn.SetReadDeadline(time.Time{})
 	return body, release, nil
 }
+
+// head refuses a body by what its headers say.
+func (b *bodies) head(r *http.Request) error {
+	if r.ContentLength > b.limit {
+		return b.tooLarge()
+	}
+	if r.ContentLength != 0 {
+		return checkContentType(r.Header)
+	}
+	return nil
+}
+
+// drain reads on for a while after a body was refused: many clients look for an
+// answer only when they have sent everything, and see a closed connection instead.
+func (b *bodies) drain(r *http.Request) { io.CopyN(io.Discard, r.Body, b.limit) }
 
 // fill reads the body into memory that it takes from the budget; held counts it.
 func (b *bodies) fill(r *http.Request, held *int64) ([]byte, error) {

@@ -73,7 +73,7 @@ func (s *Server) hasAttestation(ctx context.Context, sh *shard, index int64) boo
 // prove adds signature and inclusion proof to a new entry.
 func (s *Server) prove(ctx context.Context, e *proven) (err error) {
 	if e.set, err = s.sign(ctx, e); err != nil {
-		return fmt.Errorf("signing entry %d: %w", e.index, err)
+		return err
 	}
 	if e.path, err = e.view.Inclusion(ctx, e.index); err != nil {
 		return fmt.Errorf("proving entry %d: %w", e.index, err)
@@ -282,13 +282,13 @@ type reader struct {
 func (s *Server) reader() *reader { return &reader{s: s} }
 
 // view returns the shard's view; nil if the log has stopped signing and has no
-// checkpoint.
+// checkpoint that it vouches for.
 func (rd *reader) view(ctx context.Context, sh *shard) (*tlog.View, error) {
 	if v, ok := rd.views[sh]; ok {
 		return v, nil
 	}
 	v, err := sh.log.View(ctx)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+	if err != nil && !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrHalted) {
 		return nil, fmt.Errorf("getting the checkpoint: %w", err)
 	}
 	if rd.views == nil {
@@ -333,7 +333,7 @@ func (s *Server) proveOld(ctx context.Context, e *proven, view *tlog.View) (err 
 		return fmt.Errorf("proving entry %d: %w", e.index, err)
 	}
 	if e.set, err = s.sign(ctx, e); err != nil && !errors.Is(err, storage.ErrHalted) {
-		return fmt.Errorf("signing entry %d: %w", e.index, err)
+		return err
 	}
 	return nil
 }
@@ -342,16 +342,16 @@ func (s *Server) proveOld(ctx context.Context, e *proven, view *tlog.View) (err 
 // stopped signing it is answered without proof; else it is about to be published,
 // was acknowledged to nobody, and is not there yet.
 func (s *Server) uncovered(ctx context.Context, e *proven) error {
-	if set, ok := s.sets.Get(setKey{e.shard.tree, e.index}); ok {
+	if set, ok := s.sets.Get(e.setKey()); ok {
 		e.set = set
 		return nil
 	}
-	_, err := e.shard.log.SignEntry(ctx, e.setMessage())
+	_, err := e.signAnew(ctx)
 	switch {
 	case errors.Is(err, storage.ErrHalted):
 		return nil
 	case err != nil:
-		return fmt.Errorf("signing entry %d: %w", e.index, err)
+		return err
 	}
 	return errNoEntry
 }

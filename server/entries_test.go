@@ -216,11 +216,35 @@ func TestLogFails(t *testing.T) {
 		g.active().readErr, g.active().viewErr = nil, x.err
 		g.want(x.status, x.status, "GET", "/api/v1/log", "")
 		g.want(x.status, x.status, "GET", "/api/v1/log/proof?lastSize=1", "")
-		g.want(x.status, x.status, "GET", "/api/v1/log/entries?logIndex=1", "")
+		if !errors.Is(x.err, storage.ErrHalted) { // reads go on
+			g.want(x.status, x.status, "GET", "/api/v1/log/entries?logIndex=1", "")
+		}
 		g.want(200, 0, "GET", "/", "")
 		g.active().readyErr = x.err
 		g.want(503, 0, "GET", "/readyz", "")
 		g.want(200, 0, "GET", "/healthz", "")
+	}
+}
+
+// TestKeyAway: while the key cannot sign, what needs a signature is refused for
+// now; the rest goes on.
+func TestKeyAway(t *testing.T) {
+	g := newRig(t, nil)
+	g.active().fill(t, 2)
+	g.verify(g.want(200, 0, "GET", "/api/v1/log/entries?logIndex=0", ""))
+	g.active().signErr = errors.New("secret host of the key service")
+	for _, w := range []*httptest.ResponseRecorder{
+		g.want(503, 503, "GET", "/api/v1/log/entries?logIndex=1", ""),
+		g.want(503, 503, "POST", "/api/v1/log/entries", proposals(t, "hashedrekord-0.0.1.json")[0]),
+	} {
+		if w.Header().Get("Retry-After") != "5" || w.Header().Get("Location") != "" {
+			t.Errorf("headers %v", w.Header())
+		}
+	}
+	g.verify(g.want(200, 0, "GET", "/api/v1/log/entries?logIndex=0", ""))
+	g.active().signErr = nil
+	if _, e := g.verify(g.want(201, 0, "POST", "/api/v1/log/entries", proposals(t, "hashedrekord-0.0.1.json")[0])); e.LogIndex != 2 {
+		t.Errorf("index %d, not 2", e.LogIndex)
 	}
 }
 
@@ -257,11 +281,12 @@ func TestHalted(t *testing.T) {
 	g.want(200, 0, "GET", "/api/v1/log", "")
 	g.want(503, 503, "POST", "/api/v1/log/entries", proposals(t, "hashedrekord-0.0.1.json")[0])
 
-	l.viewErr = storage.ErrNotFound
-	if v := read(2); v.InclusionProof != nil {
-		t.Errorf("no checkpoint at all: %+v", v)
+	for _, l.viewErr = range []error{storage.ErrNotFound, fmt.Errorf("secret: %w", storage.ErrHalted)} {
+		if v := read(2); v.InclusionProof != nil {
+			t.Errorf("no checkpoint at all: %+v", v)
+		}
+		g.want(503, 503, "GET", "/api/v1/log", "")
 	}
-	g.want(503, 503, "GET", "/api/v1/log", "")
 	g.want(404, 0, "GET", "/api/v1/log/entries?logIndex=6", "")
 }
 
@@ -370,6 +395,24 @@ func TestTwoShards(t *testing.T) {
 	w = g.want(200, 0, "POST", "/api/v1/log/entries/retrieve", `{"entryUUIDs":["`+hash+`"]}`)
 	if n := strings.Count(w.Body.String(), `"logID"`); n != 2 {
 		t.Errorf("%d entries, not 2", n)
+	}
+}
+
+// TestSearchTwoShards: the active tree is searched first, and its size told.
+func TestSearchTwoShards(t *testing.T) {
+	a, b := newFakeLog(t, treeA, 0), newFakeLog(t, treeB, 2)
+	p := proposals(t, "hashedrekord-0.0.1.json")[0]
+	old := newRig(t, []*fakeLog{a})
+	a.fill(t, 1)
+	first, _ := old.verify(old.want(201, 0, "POST", "/api/v1/log/entries", p))
+	g := newRig(t, []*fakeLog{a, b})
+	second, _ := g.verify(g.want(201, 0, "POST", "/api/v1/log/entries", p))
+	w := g.want(200, 0, "POST", "/api/v1/index/retrieve", `{"hash":"0248309c19cc5c11e4e662eb6f16a17d1270d8e2bcb916b85fcb7cd2d10856bf"}`)
+	if got, want := w.Body.String(), `["`+second+`","`+first+"\"]\n"; got != want {
+		t.Errorf("%s, not %s", got, want)
+	}
+	if got := w.Header().Get("Tallystick-Complete-To"); got != "1" {
+		t.Errorf("complete to %s, not the active tree's 1", got)
 	}
 }
 

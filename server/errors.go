@@ -19,6 +19,10 @@ const statusClientGone = 499
 // errNoEntry says that there is no such entry. The answer is an empty 404.
 var errNoEntry = errors.New("no such entry")
 
+// errKey says that the log key could not sign, though the log has not stopped
+// signing: a key service is away, say.
+var errKey = errors.New("the log key cannot be used")
+
 // failure is an error whose text clients may see.
 type failure struct {
 	status  int
@@ -68,6 +72,8 @@ func lookUp(err error) *failure {
 		return refuse(http.StatusServiceUnavailable, "too many entries are waiting to be logged; try again")
 	case errors.Is(err, storage.ErrHalted):
 		return refuse(http.StatusServiceUnavailable, "the log has stopped signing, and takes no entries; its operator has to act")
+	case errors.Is(err, errKey):
+		return refuse(http.StatusServiceUnavailable, "the log key cannot be used at the moment; try again")
 	case errors.Is(err, storage.ErrUnknown):
 		return refuse(http.StatusServiceUnavailable, "it is not known whether the entry was logged; send it again")
 	case errors.Is(err, storage.ErrUnavailable):
@@ -83,7 +89,7 @@ func retryAfter(err error) string {
 	switch {
 	case errors.Is(err, storage.ErrHalted):
 		return "60"
-	case errors.Is(err, storage.ErrUnavailable):
+	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, errKey):
 		return "5"
 	}
 	return "1"

@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tallystick/tallystick/openapi"
+	"github.com/tallystick/tallystick/storage"
 	"go.uber.org/goleak"
 )
 
@@ -192,6 +193,32 @@ func TestBodyLimit(t *testing.T) {
 	}
 }
 
+// TestRefusedBodyIsTaken: a client that sends its whole body before it looks for
+// an answer finds the answer, though the body is over the limit.
+func TestRefusedBodyIsTaken(t *testing.T) {
+	g := newRig(t, nil)
+	ts := httptest.NewServer(g.server)
+	defer ts.Close()
+	conn, err := net.Dial("tcp", ts.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	size := g.server.cfg.MaxBody + 1<<20
+	if _, err := fmt.Fprintf(conn, "POST /api/v1/log/entries HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		size, strings.Repeat(" ", int(size))); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 413 {
+		t.Errorf("status %d, not 413", resp.StatusCode)
+	}
+}
+
 // TestBodyBudget: when others hold all the memory for bodies, a request is refused
 // as busy, and those that have theirs go on.
 func TestBodyBudget(t *testing.T) {
@@ -294,6 +321,16 @@ func TestTimeout(t *testing.T) {
 	l.block, l.adding = make(chan struct{}), make(chan struct{}, 1)
 	g := newRig(t, []*fakeLog{l}, func(c *Config) { c.Timeout = 20 * time.Millisecond })
 	g.want(504, 504, "POST", "/api/v1/log/entries", proposals(t, "hashedrekord-0.0.1.json")[0])
+
+	// Whatever else the log says when the time is up, that is why.
+	ctx, cancel := context.WithTimeout(t.Context(), -1)
+	defer cancel()
+	if f := classify(ctx, storage.ErrUnknown); f.status != 504 {
+		t.Errorf("status %d, not 504", f.status)
+	}
+	if f := classify(ctx, refuse(400, "x")); f.status != 400 {
+		t.Errorf("status %d, not 400", f.status)
+	}
 }
 
 func TestPanic(t *testing.T) {

@@ -13,17 +13,18 @@ type Log interface {
 	// Tree describes the tree. It does no I/O; only State may change between calls.
 	Tree() storage.Tree
 	// Add puts a leaf into the tree, unless it is there already, and returns when it
-	// is durable and under a published checkpoint. After ErrBusy, ErrHalted and
-	// ErrUnavailable nothing was written; after ErrUnknown or an error of the context
-	// it may have been. Adding the same leaf again is always right.
+	// is durable and under a published checkpoint. After ErrBusy and ErrHalted nothing
+	// was written; after any other error it may have been. Adding the same leaf again
+	// is always right.
 	Add(ctx context.Context, leaf tlog.Leaf) (storage.Added, error)
 	// View returns the newest published checkpoint: at least as new as any entry that
 	// was acknowledged, by any server, before the call. Of a log that has stopped
 	// signing it is the last stored checkpoint, which may cover less than the tree
-	// holds; storage.ErrNotFound if there is none.
+	// holds; storage.ErrNotFound or ErrHalted if there is none.
 	View(ctx context.Context) (*tlog.View, error)
 	// SignEntry returns the log key's signature over the message of a signed entry
-	// timestamp. storage.ErrHalted if the log has stopped signing.
+	// timestamp. storage.ErrHalted if the log has stopped signing; any other error
+	// means that the key cannot be used now.
 	SignEntry(ctx context.Context, message []byte) ([]byte, error)
 	// Leaves returns up to n leaves from index start, in order.
 	Leaves(ctx context.Context, start int64, n int) ([]storage.Leaf, error)

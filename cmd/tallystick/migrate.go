@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/tallystick/tallystick/storage/postgres"
+	"github.com/tallystick/tallystick/storage/sqlite"
 )
 
 // migrateCmd brings the schema up to date.
@@ -46,7 +47,7 @@ func (c *migrateCmd) migrate(ctx context.Context, where place) ([]string, error)
 		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 			return nil, fmt.Errorf("making the data directory: %w", err)
 		}
-		return nil, nil
+		return sqlite.Migrate(ctx, where.address)
 	}
 	return nil, usageError{errors.New("memory has no schema")}
 }

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -36,13 +37,14 @@ import (
 //	                         its output is then in NAME.out and NAME.err
 //	waiterr NAME REGEXP      waits until a line of its standard error matches
 //	[!] get URL [CA FILE]    prints what a GET answers; fails unless that is 200
+//	exits CODE args…         runs "tallystick args…", which ends with that exit code
 //	mode PERMISSIONS FILE    compares a file's permissions, octal
 //	certificate NAME HOST    makes NAME.crt and NAME.key for a host, self-signed
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": start, "quit": quit, "waiterr": waitErr, "get": get, "mode": mode, "certificate": makeCertificate,
+			"start": start, "quit": quit, "waiterr": waitErr, "get": get, "mode": mode, "exits": exits, "certificate": makeCertificate,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Values[serversKey{}] = map[string]*running{}
@@ -191,6 +193,20 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if neg != (err != nil) {
 		ts.Fatalf("GET %s: %v", args[0], err)
+	}
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	code := 0
+	if err := ts.Exec("tallystick", args[1:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		code = exit.ExitCode()
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, not %s", code, args[0])
 	}
 }
 

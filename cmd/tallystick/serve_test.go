@@ -13,12 +13,16 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tallystick/tallystick/keys"
+	"github.com/tallystick/tallystick/storage/postgres/pgtest"
 )
 
 // serveInMemory runs a server and returns its URL, and what ends it.
@@ -223,5 +227,42 @@ func TestReadSecret(t *testing.T) {
 		if err != nil || !bytes.Equal(got, []byte(want)) {
 			t.Errorf("%q gives %q (%v), not %q", text, got, err, want)
 		}
+	}
+}
+
+// Servers that start at once on one empty PostgreSQL make one log between them. One
+// that has another key is refused, and no key is left where it does not belong.
+func TestServersStartTogether(t *testing.T) {
+	shared := filepath.Join(t.TempDir(), "shared.key")
+	if _, err := keys.Generate(shared); err != nil {
+		t.Fatal(err)
+	}
+	database := pgtest.Database(t)
+	urls := make([]string, 3)
+	ends := make([]func() int, 3)
+	var all sync.WaitGroup
+	for i := range urls {
+		all.Go(func() {
+			urls[i], ends[i] = serveInMemory(t, "--storage", database, "--key", shared, "--public-url", "http://log.example", "--listen=127.0.0.1:0")
+		})
+	}
+	all.Wait()
+	// A fourth one, with no key, comes too late.
+	dir := t.TempDir()
+	code, _, errs := run(t, nil, "serve", "--storage", database, "--data-dir", dir, "--listen=127.0.0.1:0")
+	if code != exitFailure || !strings.Contains(errs, "the key of the log is gone") {
+		t.Errorf("a server without the key: exit code %d, %s", code, errs)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "log.key")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a key was made (%v)", err)
+	}
+	for _, end := range ends {
+		if code := end(); code != exitOK {
+			t.Errorf("exit code %d", code)
+		}
+	}
+	code, out, errs := run(t, nil, "check", "--storage", database, "--key", shared, "--data-dir", dir)
+	if code != exitOK || strings.Count(out, "is in order") != 1 {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
 	}
 }

@@ -116,14 +116,17 @@ func TestUnknownVariableIsNamed(t *testing.T) {
 
 func TestSecretsAreMasked(t *testing.T) {
 	env := map[string]string{keyPasswordVariable: "canary"}
-	for _, storage := range []string{"postgres://u:canary@h/d", "postgres://h/d?user=u&password=canary", "postgres://u:canary@h/%zz"} {
-		for _, args := range [][]string{{"serve", "--print-config"}, {"serve"}, {"migrate"}} {
-			if args[0] != "serve" || len(args) == 1 {
-				args = append(args, "--start-timeout=1ns")
-			}
+	for _, storage := range []string{
+		"postgres://u:canary@127.0.0.1:1/d", "postgres://127.0.0.1:1/d?user=u&password=canary",
+		"postgres://u:canary@127.0.0.1:1/%zz", "postgres://u:can%zzary@127.0.0.1:1/canary", "mysql://u:canary@h/d",
+	} {
+		for _, args := range [][]string{{"serve", "--print-config"}, {"serve"}, {"migrate"}, {"check"}} {
 			code, out, errs := run(t, env, append(args, "--storage", storage, "--data-dir", t.TempDir())...)
 			if strings.Contains(out+errs, "canary") {
 				t.Errorf("%q with %s (exit code %d) prints the password: %s%s", args, storage, code, out, errs)
+			}
+			if code == exitOK && len(args) == 1 {
+				t.Errorf("%q with %s did nothing wrong", args, storage)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/storage/memory"
 	"github.com/tallystick/tallystick/storage/postgres"
+	"github.com/tallystick/tallystick/storage/sqlite"
 )
 
 // Back ends that --storage can name.
@@ -41,7 +42,8 @@ func (p place) String() string {
 func (p place) open(ctx context.Context) (storage.Store, error) {
 	switch p.backend {
 	case backendSQLite:
-		return named(p, memory.New(), nil)
+		store, err := sqlite.Open(ctx, p.address, sqlite.Options{Migrate: true})
+		return named(p, store, err)
 	case backendPostgres:
 		store, err := postgres.Open(ctx, p.address, postgres.Options{Migrate: true})
 		return named(p, store, err)
@@ -53,7 +55,8 @@ func (p place) open(ctx context.Context) (storage.Store, error) {
 func (p place) openReadOnly(ctx context.Context) (storage.Store, error) {
 	switch p.backend {
 	case backendSQLite:
-		return named(p, memory.New(), nil)
+		store, err := sqlite.Open(ctx, p.address, sqlite.Options{ReadOnly: true})
+		return named(p, store, err)
 	case backendPostgres:
 		store, err := postgres.Open(ctx, p.address, postgres.Options{ReadOnly: true})
 		return named(p, store, err)

@@ -110,8 +110,11 @@ func (s *Store) lock(ctx context.Context, conn *pgx.Conn, tree int64, r storage.
 			return scanExisting(rows, cur.Existing)
 		})
 	}
-	b.Queue(sinceSQL, tree, r.Known, storage.MaxSince).Query(func(rows pgx.Rows) (err error) {
-		cur.Since, err = scanHashes(rows)
+	b.Queue(sinceSQL, tree, r.Known, storage.MaxSince).Query(func(rows pgx.Rows) error {
+		since, err := scanHashes(rows)
+		if len(since) > 0 {
+			cur.Since = since
+		}
 		return err
 	})
 	err := conn.SendBatch(ctx, b).Close()

@@ -317,7 +317,7 @@ func (l *logWatcher) read(r io.ReadCloser) {
 	isReady := false
 	for sc := bufio.NewScanner(r); sc.Scan(); {
 		l.add(sc.Text())
-		if !isReady && strings.Contains(sc.Text(), "database system is ready to accept connections") {
+		if !isReady && strings.Contains(sc.Text(), "database system is ready to accept") {
 			isReady = true
 			close(l.ready)
 		}

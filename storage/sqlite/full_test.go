@@ -1,0 +1,51 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/storagetest"
+)
+
+// A full disk refuses a batch whole, and does no lasting harm.
+func TestFull(t *testing.T) {
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "log.db"), Options{Migrate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	storagetest.CreateTree(t, s)
+	pages := func(n int) {
+		t.Helper()
+		if _, err := s.writer.conn.ExecContext(t.Context(), fmt.Sprintf("pragma max_page_count = %d", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pages(40)
+	w := storagetest.NewWriter(s)
+	acked := 0
+	for i := 0; ; i++ {
+		err := w.Commit(t.Context(), storagetest.Leaves(fmt.Sprint(i), 50)...)
+		if err == nil {
+			acked++
+			continue
+		}
+		if !errors.Is(err, storage.ErrUnavailable) || code(err) != sqlite3.SQLITE_FULL {
+			t.Errorf("a full disk gave %v", err)
+		}
+		break
+	}
+	if n := len(storagetest.Check(t, s, storagetest.TreeID)); acked == 0 || n != acked*50 {
+		t.Errorf("there are %d leaves after %d commits of 50", n, acked)
+	}
+	pages(1 << 30)
+	if err := w.Commit(t.Context(), storagetest.Leaf("with room again")); err != nil {
+		t.Error(err)
+	}
+	storagetest.Check(t, s, storagetest.TreeID)
+}
