@@ -13,13 +13,14 @@ ENV CGO_ENABLED=0
 # What "tallystick version" says: --build-arg VERSION=$(git describe --always)
 ARG VERSION=
 RUN go build -trimpath -ldflags="-s -X main.release=$VERSION" -o /out/usr/local/bin/tallystick ./cmd/tallystick \
- && install -d -m 0700 -o 65532 -g 65532 /out/var/lib/tallystick \
+ && install -d -m 0700 /state/tallystick \
  && install -d -m 1777 /out/tmp \
  && install -D -m 0644 LICENSE /out/licenses/LICENSE \
  && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt
 
 FROM scratch
 COPY --from=build /out /
+COPY --from=build --chown=65532:65532 /state /var/lib
 USER 65532:65532
 ENV TALLYSTICK_DATA_DIR=/var/lib/tallystick
 VOLUME /var/lib/tallystick

@@ -136,7 +136,7 @@ func (i *identity) checkHost(tree storage.Tree) error {
 	if err != nil {
 		return fmt.Errorf("tree %d in %s: %w", tree.ID, i.where, err)
 	}
-	if true {
+	if host == i.host {
 		return nil
 	}
 	return fmt.Errorf("--public-url %s has the host name %q, but the log was made with the name %q (origin %q)\n"+

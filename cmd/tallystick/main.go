@@ -19,16 +19,16 @@ func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
-	go endOnSignal(cancel)
+	stop := make(chan os.Signal, 2)
+	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
+	go endOnSignal(stop, cancel)
 	p := program{Env: environment(os.Environ()), Stdout: os.Stdout, Stderr: os.Stderr, Hangup: hangup}
 	os.Exit(p.Run(ctx, os.Args[1:]))
 }
 
 // endOnSignal asks for a graceful stop at the first signal and stops at the second:
 // what was acknowledged is on stable storage at any moment.
-func endOnSignal(stop context.CancelFunc) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+func endOnSignal(signals <-chan os.Signal, stop context.CancelFunc) {
 	<-signals
 	stop()
 	<-signals

@@ -42,7 +42,8 @@ import (
 //	certificate NAME HOST    makes NAME.crt and NAME.key for a host, self-signed
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir:      "testdata",
+		Deadline: time.Now().Add(deadline), // of programs that should have refused to run
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": start, "quit": quit, "waiterr": waitErr, "get": get, "mode": mode, "exits": exits, "certificate": makeCertificate,
 		},
