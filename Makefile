@@ -15,8 +15,8 @@ FUZZSHORT := 3s
 # How often the kill tests kill in `make torture`.
 TORTURE := 300
 # Where `make loadtest` and `make loadtest-scale` write their tables.
-REPORT := loadtest-report.md
-SCALE_REPORT := loadtest-scale-report.md
+REPORT := bin/loadtest.md
+SCALE_REPORT := bin/loadtest-scale.md
 
 .PHONY: help
 help: ## List the targets
@@ -74,10 +74,12 @@ torture: deps ## The kill tests, longer (TORTURE=300 kills)
 
 .PHONY: loadtest
 loadtest: deps build ## Load on SQLite and on PostgreSQL; writes a Markdown table (REPORT=file)
+	@mkdir -p $(dir $(REPORT))
 	go run ./loadtest -program ./tallystick -report $(REPORT)
 
 .PHONY: loadtest-scale
 loadtest-scale: deps build ## Throughput at 10 k entries and at 2 M in one run (SCALE_REPORT=file)
+	@mkdir -p $(dir $(SCALE_REPORT))
 	go run ./loadtest -program ./tallystick -scale -report $(SCALE_REPORT)
 
 .PHONY: clean

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,27 +72,49 @@ func (m *Mark) open() error {
 	if err := dir.Sync(); err != nil { // the file's name must survive a power cut too
 		return err
 	}
-	raw, err := io.ReadAll(io.NewSectionReader(m.file, 0, 2*slotSize+1))
-	if err != nil {
-		return err
+	m.last, m.seq, err = readSlots(m.file)
+	return err
+}
+
+// ReadMark returns the record in a high-water mark, and false if there is none. It
+// does not lock the file: a server may be writing to it.
+func ReadMark(path string) (Record, bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, false, nil
 	}
-	if len(raw) == 0 {
-		return nil
+	if err != nil {
+		return Record{}, false, fmt.Errorf("opening the high-water mark: %w", err)
+	}
+	defer f.Close()
+	r, seq, err := readSlots(f)
+	if err != nil {
+		return Record{}, false, fmt.Errorf("high-water mark %s: %w", path, err)
+	}
+	return r, seq > 0, nil
+}
+
+// readSlots returns the newer record and the number of the write that made it, which
+// is 0 for an empty file.
+func readSlots(f *os.File) (last Record, seq uint64, err error) {
+	raw, err := io.ReadAll(io.NewSectionReader(f, 0, 2*slotSize+1))
+	if err != nil || len(raw) == 0 {
+		return Record{}, 0, err
 	}
 	if len(raw) > 2*slotSize {
-		return errors.New("this is not a high-water mark")
+		return Record{}, 0, errors.New("this is not a high-water mark")
 	}
 	for i := 0; i*slotSize < len(raw); i++ {
-		r, seq, err := parseSlot(string(raw[i*slotSize : min(len(raw), (i+1)*slotSize)]))
-		if err == nil && seq > m.seq {
-			m.last, m.seq = r, seq
+		r, n, err := parseSlot(string(raw[i*slotSize : min(len(raw), (i+1)*slotSize)]))
+		if err == nil && n > seq {
+			last, seq = r, n
 		}
 	}
-	if m.seq == 0 {
-		return errors.New("no slot of it is readable; it must not be deleted without knowing what was signed: " +
+	if seq == 0 {
+		return Record{}, 0, errors.New("no slot of it is readable; it must not be deleted without knowing what was signed: " +
 			"compare the log's newest published checkpoint with the database before you do")
 	}
-	return nil
+	return last, seq, nil
 }
 
 // Load returns the newest record.

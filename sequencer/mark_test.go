@@ -42,6 +42,12 @@ func TestMark(t *testing.T) {
 	if err := m.Store(randomRecord(4)); err != nil {
 		t.Errorf("the same record again: %v", err)
 	}
+	if r, ok, err := ReadMark(path); err != nil || !ok || r != randomRecord(4) {
+		t.Errorf("reading beside the server: %+v, %v, %v", r, ok, err)
+	}
+	if _, ok, err := ReadMark(path + "x"); ok || err != nil {
+		t.Errorf("a mark that is not there: %v, %v", ok, err)
+	}
 	m.Close()
 	raw, _ := os.ReadFile(path)
 
@@ -65,6 +71,9 @@ func TestMark(t *testing.T) {
 		if m, err := OpenMark(p); err == nil {
 			t.Errorf("opened %q", bad[:5])
 			m.Close()
+		}
+		if _, _, err := ReadMark(p); err == nil {
+			t.Errorf("read %q", bad[:5])
 		}
 	}
 }

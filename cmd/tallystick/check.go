@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/tallystick/tallystick/check"
 	"github.com/tallystick/tallystick/entry"
@@ -166,22 +165,17 @@ func (c *checkCmd) expectedKey(ctx context.Context, p *program, src *sources) ([
 	return block.Bytes, nil
 }
 
-// readMark returns the high-water mark, or nil, with a notice, if it is not at hand.
-// A running server has it locked.
+// readMark returns the high-water mark, or nil, with a notice, if there is none. One
+// that cannot be read is damage. It is read before the database is, so it is not
+// ahead of a sound one.
 func (c *checkCmd) readMark(p *program) (*sequencer.Record, error) {
-	path := c.markPath()
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintf(p.Stderr, "there is no high-water mark %s: it was not compared\n", path)
-		return nil, nil
-	}
-	mark, err := sequencer.OpenMark(path)
+	record, found, err := sequencer.ReadMark(c.markPath())
 	if err != nil {
-		fmt.Fprintf(p.Stderr, "the high-water mark was not compared: %v\n", err)
-		return nil, nil
+		return nil, p.damaged(err)
 	}
-	record, found, err := mark.Load()
-	if err := errors.Join(err, mark.Close()); err != nil || !found {
-		return nil, err
+	if !found {
+		fmt.Fprintf(p.Stderr, "there is no high-water mark %s: it was not compared\n", c.markPath())
+		return nil, nil
 	}
 	return &record, nil
 }

@@ -31,7 +31,7 @@ import (
 	"github.com/tallystick/tallystick/tlog"
 )
 
-// EnvTorture is how many kills TestKill does in all instead of the default.
+// envTorture is how many kills TestKill does in all instead of the default.
 const envTorture = "TALLYSTICK_TORTURE"
 
 const defaultKills = 36
@@ -297,69 +297,64 @@ type process struct {
 	dir    string
 	addr   string
 
-	mu  sync.Mutex
-	cmd *exec.Cmd
-	log bytes.Buffer
+	cmd    *exec.Cmd // nil while it is down; only the test's own goroutine touches it
+	exited chan struct{}
+	log    *output
 }
 
 func (p *process) url(path string) string { return "http://" + p.addr + path }
 
-func (p *process) start() {
+// launch starts the server and does not wait for it.
+func (p *process) launch() {
 	p.t.Helper()
-	p.log.Reset()
+	p.log = new(output)
 	p.cmd = exec.Command(p.binary, append(p.args, "--listen", p.addr)...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
 	exited := make(chan struct{})
 	go func(c *exec.Cmd) { c.Wait(); close(exited) }(p.cmd)
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		r, err := http.Get(p.url("/readyz"))
-		if err == nil {
-			r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		select {
-		case <-exited:
-			p.t.Fatalf("the server ended:\n%s", p.log.String())
-		case <-time.After(5 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("the server is not ready:\n%s", p.log.String())
-		}
-	}
+	p.exited = exited
+}
+
+// start starts the server and waits until it is ready.
+func (p *process) start() {
+	p.t.Helper()
+	p.launch()
+	p.awaitReady()
 }
 
 func (p *process) kill() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.cmd != nil {
 		p.cmd.Process.Kill()
-		waitForPort(p.addr)
+		<-p.exited
 		p.cmd = nil
 	}
 }
 
 // stop ends the server as an operator does.
 func (p *process) stop() {
+	p.t.Helper()
 	p.cmd.Process.Signal(os.Interrupt)
-	waitForPort(p.addr)
+	<-p.exited
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		p.t.Errorf("the server ended with exit code %d:\n%s", code, p.log.String())
+	}
 	p.cmd = nil
 }
 
 // ensure starts the server if it was killed, and waits until it is ready.
 func (p *process) ensure() {
-	p.mu.Lock()
-	gone := p.cmd == nil
-	p.mu.Unlock()
-	if gone {
-		p.start()
-		return
+	p.t.Helper()
+	if p.cmd == nil {
+		p.launch()
 	}
+	p.awaitReady()
+}
+
+func (p *process) awaitReady() {
+	p.t.Helper()
 	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		r, err := http.Get(p.url("/readyz"))
 		if err == nil {
@@ -368,22 +363,34 @@ func (p *process) ensure() {
 				return
 			}
 		}
+		select {
+		case <-p.exited:
+			p.t.Fatalf("the server ended:\n%s", p.log.String())
+		default:
+		}
 		if time.Now().After(deadline) {
-			p.t.Fatalf("the server did not recover:\n%s", p.log.String())
+			p.t.Fatalf("the server is not ready:\n%s", p.log.String())
 		}
 	}
 }
 
-// waitForPort returns when nobody listens there any more.
-func waitForPort(addr string) {
-	for {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			return
-		}
-		c.Close()
-		time.Sleep(time.Millisecond)
-	}
+// output is what a server prints, up to a bound.
+type output struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text = append(o.text, b[:min(len(b), max(0, 1<<16-len(o.text)))]...)
+	return len(b), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return string(o.text)
 }
 
 func freeAddr(t *testing.T) string {

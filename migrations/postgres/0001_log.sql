@@ -12,8 +12,10 @@
 -- that of the active tree, and of that:
 --   leaves_pkey, tiles_pkey, search_keys_by_leaf   grow at the right edge: one hot page each;
 --   leaves_hash, search_keys_pkey                  are written all over, as hashes are random:
---                                                  these two should fit in memory, about 85 bytes
---                                                  a leaf and 90 bytes a search key.
+--                                                  these two should fit in memory, about 90 bytes
+--                                                  a leaf and 96 bytes a search key.
+-- (An entry with a body of 893 bytes and two search keys costs 1609 bytes in all;
+-- BenchmarkBytesPerEntry in storage/postgres measures it, table by table.)
 -- Starting a new shard (another tree) makes the old one's parts cold. As tree_id is
 -- in every primary key, all tables can be partitioned by list (tree_id) later, to
 -- keep closed trees elsewhere, without changing a key or a query.
@@ -79,7 +81,7 @@ create table tallystick.search_keys (
 );
 
 -- For checking that the search index is whole, leaf by leaf. Deduplicated by
--- PostgreSQL, it costs about 20 bytes a key. (A BRIN index would cost nothing, but
+-- PostgreSQL, it costs about 25 bytes a key. (A BRIN index would cost nothing, but
 -- leaves the newest rows out until vacuum comes, and each look reads all of it.)
 create index search_keys_by_leaf on tallystick.search_keys (tree_id, idx);
 

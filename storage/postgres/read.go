@@ -41,8 +41,6 @@ const (
 
 	readKeysSQL = `select idx, key from tallystick.search_keys where tree_id = $1 and idx >= $2 and idx < $3 order by idx`
 
-	findSQL = `select hash, idx, time from tallystick.leaves where tree_id = $1 and hash = any($2)`
-
 	attestationSQL = `select data from tallystick.attestations where tree_id = $1 and digest = $2`
 )
 
@@ -271,7 +269,7 @@ func scanLeaf(row pgx.CollectableRow) (l storage.Leaf, err error) {
 func (s *Store) Find(ctx context.Context, tree int64, hashes []tlog.Hash) (map[tlog.Hash]int64, error) {
 	existing := map[tlog.Hash]storage.Existing{}
 	err := s.read(ctx, "leaf hashes", tree, func(conn *pgxpool.Conn) error {
-		rows, err := conn.Query(ctx, findSQL, tree, byteSlices(hashes))
+		rows, err := conn.Query(ctx, existingSQL, tree, byteSlices(hashes))
 		if err != nil {
 			return err
 		}
