@@ -11,14 +11,14 @@ tools=${TALLYSTICK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tallystick/tools}
 mkdir -p "$tools"
 tools=$(cd "$tools" && pwd)
 
+tmp=$(mktemp -d "$tools/.build-XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+
 build() { # folder program module
-	local tmp
-	tmp=$(mktemp -d "$tools/.build-XXXXXX")
-	trap 'rm -rf "$tmp"' RETURN
 	echo "e2e-tools: waiting for the Go compiler to build $3 (3 to 6 minutes on 2 cores the first time)"
 	# From the root folder: no go.mod around may change what is built.
-	(cd / && GOFLAGS= GOBIN="$tmp" go install -trimpath "$3")
-	[ -x "$tools/$1/$2" ] || { rm -rf "${tools:?}/$1"; mv -T "$tmp" "$tools/$1"; }
+	(cd / && GOFLAGS= GOBIN="$tmp/$1" go install -trimpath "$3")
+	[ -x "$tools/$1/$2" ] || { rm -rf "${tools:?}/$1"; mv -T "$tmp/$1" "$tools/$1"; }
 	echo "e2e-tools: built $1 in ${SECONDS}s"
 }
 

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,11 +52,7 @@ func tool(t *testing.T, folder, name string) string {
 	t.Helper()
 	dir := os.Getenv("TALLYSTICK_TOOLS")
 	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir = filepath.Join(cache, "tallystick", "tools")
+		dir = filepath.Join(cmp.Or(os.Getenv("XDG_CACHE_HOME"), filepath.Join(os.Getenv("HOME"), ".cache")), "tallystick", "tools")
 	}
 	path := filepath.Join(dir, folder, name)
 	if _, err := os.Stat(path); err != nil {
@@ -100,6 +97,7 @@ func (l *testLog) start() {
 	l.t.Helper()
 	l.process = exec.Command(binary, "serve", "--listen", strings.TrimPrefix(l.url, "http://"),
 		"--data-dir", l.dir, "--storage", l.storage)
+	l.process.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TALLYSTICK_") })
 	l.process.Stdout, l.process.Stderr = &l.output, &l.output
 	if err := l.process.Start(); err != nil {
 		l.t.Fatal(err)

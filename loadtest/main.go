@@ -123,7 +123,7 @@ func (s *settings) runLoad(ctx context.Context, dir string, r *report) error {
 	r.line("")
 	r.machine(s.postgres)
 	r.line("- Entries: hashedrekord 0.0.1, P-256, %d keys, each entry another artifact, signed beforehand. One answer of %d was verified in full (entry ID, SET, inclusion proof, checkpoint).", s.keys, s.every)
-	r.line("- Bare cost of one P-256 verification and one signature, on one thread: %s.", microseconds(bare))
+	r.line("- Bare cost of one P-256 verification and one signature, with all processors busy: %s.", microseconds(bare))
 	r.phaseTable()
 	facts := &report{}
 	facts.table("Storage", "Entries", "Bytes an entry on disk", "Peak memory of the server, MiB", "Server CPU an entry", "÷ bare signatures", "Bare COPY, entries/s", "Throughput ÷ bare COPY")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,6 +51,7 @@ func (t *target) start() error {
 	}
 	defer output.Close() // the process has its own
 	t.process = exec.Command(t.program, "serve", "--listen", t.address, "--data-dir", t.dir, "--storage", storage)
+	t.process.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TALLYSTICK_") })
 	t.process.Stdout, t.process.Stderr = output, output
 	if err := t.process.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", t.program, err)

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"math/big"
 	mathrand "math/rand/v2"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -319,16 +318,6 @@ func (r *rig) copyOf(n int64, more ...string) storage.Store {
 	r.signer.texts = r.signer.texts[:counted]
 	r.signer.mu.Unlock()
 	return other.store.Store
-}
-
-func openMark(t testing.TB) *Mark {
-	t.Helper()
-	m, err := OpenMark(filepath.Join(t.TempDir(), "mark"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Close() })
-	return m
 }
 
 func randomRecord(n int64) Record {

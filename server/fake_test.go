@@ -99,12 +99,6 @@ func readJSON(t testing.TB, name string, v any) {
 	}
 }
 
-func (l *fakeLog) set(change func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	change()
-}
-
 func (l *fakeLog) Tree() storage.Tree { return l.tree }
 
 func (l *fakeLog) Add(ctx context.Context, leaf tlog.Leaf) (storage.Added, error) {

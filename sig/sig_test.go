@@ -349,7 +349,7 @@ func TestCache(t *testing.T) {
 		t.Errorf("%d keys are kept, want 2", n)
 	}
 	large := append(bytes.Repeat([]byte("\n"), maxCachedPEM), a...)
-	if get(large) == get(large) {
+	if once := get(large); once == get(large) {
 		t.Error("a large text is kept")
 	}
 	if _, err := cache.ParsePEM([]byte("x")); err == nil {

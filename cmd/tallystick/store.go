@@ -90,7 +90,7 @@ func (s *storageSettings) place() (place, error) {
 	case "postgres", "postgresql":
 		return s.postgres()
 	}
-	return place{}, usageError{fmt.Errorf("--storage %q names no storage; it can be sqlite:, sqlite:PATH, postgres://… or memory:", maskURL(s.Storage))}
+	return place{}, usageError{fmt.Errorf("--storage %q names no storage; it can be memory:, sqlite:, sqlite:PATH or postgres://USER@HOST/DATABASE", maskURL(s.Storage))}
 }
 
 func (s *storageSettings) postgres() (place, error) {

@@ -47,7 +47,7 @@ type Options struct {
 // Caches of one connection, in KiB. The writer's holds the parts of the two random
 // indexes that are in use.
 const (
-	writeCache = 32 << 10
+	writeCache = 12 << 10
 	readCache  = 4 << 10
 )
 
