@@ -98,11 +98,14 @@ func (l *Log) commitBatch(a *attempt) error {
 
 // try is one commit. On success the tip is where the commit left the tree.
 func (l *Log) try(ctx context.Context, a *attempt) error {
-	from := l.current()
+	from := l.tip.load()
 	var next tip
 	var added []tlog.Tile
 	request := storage.Request{Known: from.head.Size, Hashes: a.hashes}
 	request.Build = func(c storage.Current) (*storage.Batch, error) {
+		if err := l.checkClock(c.Clock); err != nil {
+			return nil, err
+		}
 		edge, err := l.follow(from, c)
 		if err != nil {
 			return nil, err
@@ -118,7 +121,21 @@ func (l *Log) try(ctx context.Context, a *attempt) error {
 		return err
 	}
 	l.tiles.add(added)
-	l.advance(next)
+	return l.advance(ctx, from, next)
+}
+
+// maxSkew is how far this server's clock may be from the database's. Times along a
+// tree never go back, so one batch from a server whose clock is years ahead would
+// put that time on every entry after it.
+const maxSkew = 10 * time.Second
+
+// checkClock refuses to put times on entries with a clock that is off. The database's
+// own is zero if it has none.
+func (l *Log) checkClock(database time.Time) error {
+	if now := l.config.Now(); !database.IsZero() && now.Sub(database).Abs() > maxSkew {
+		return fmt.Errorf("%w: this server's clock says %v, the database's %v: set the clock that is wrong",
+			storage.ErrUnavailable, now.UTC().Format(time.RFC3339), database.UTC().Format(time.RFC3339))
+	}
 	return nil
 }
 
@@ -180,4 +197,14 @@ func (a *attempt) settle(b *batch) {
 		at := a.found[h]
 		b.places[i] = place{at, a.mine[h] != at || a.items[h] != i}
 	}
+}
+
+// catchUp moves the tip to the stored head.
+func (l *Log) catchUp(ctx context.Context) error {
+	known := l.tip.load() // before the head is read: it moves
+	head, err := l.heads.get(ctx)
+	if err != nil {
+		return err
+	}
+	return l.learn(ctx, known, head)
 }

@@ -18,9 +18,10 @@ func (l *Log) load(ctx context.Context) error {
 		return fmt.Errorf("reading the head of tree %d: %w", l.tree.ID, err)
 	}
 	edge, err := tlog.LoadEdge(ctx, l.tiles, head.Size)
+	var stored *tlog.View
 	if err == nil {
-		l.advance(tip{edge, head})
-		err = l.doubt(ctx, tip{edge, head}, signed)
+		l.tip.tip = tip{edge, head}
+		stored, err = l.doubt(ctx, l.tip.tip, signed)
 	}
 	if errors.Is(err, storage.ErrNotFound) {
 		err = l.halt(fmt.Errorf("part of the tree is missing in the database; run 'tallystick check': %w", err))
@@ -31,8 +32,13 @@ func (l *Log) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.sign(tip{edge, head})
-	return err
+	if stored != nil {
+		l.view.Store(stored) // until the head is signed, which may fail for a while
+	}
+	if _, err := l.sign(l.tip.tip); !errors.Is(err, errSign) {
+		return err
+	}
+	return nil
 }
 
 // readStored reads the checkpoint that the database keeps, and then the head: in
@@ -46,16 +52,16 @@ func (l *Log) readStored(ctx context.Context) (signed []byte, head storage.Head,
 	return signed, head, err
 }
 
-// doubt halts the log if this head must not be signed.
-func (l *Log) doubt(ctx context.Context, t tip, signed []byte) error {
+// doubt halts the log if this head must not be signed; else it returns the view of
+// the stored checkpoint.
+func (l *Log) doubt(ctx context.Context, t tip, signed []byte) (*tlog.View, error) {
 	if root := t.edge.Root(); root != t.head.Root {
-		return l.halt(damaged(root, t.head.Head))
+		return nil, l.halt(damaged(root, t.head.Head))
 	}
 	if err := l.doubtMark(ctx, t); err != nil {
-		return err
+		return nil, err
 	}
-	_, err := l.storedView(ctx, t, signed)
-	return err
+	return l.storedView(ctx, t, signed)
 }
 
 // doubtMark holds the guard's record against the tree.
@@ -135,6 +141,9 @@ func (l *Log) lastView(ctx context.Context) (*tlog.View, error) {
 	l.fallback = view
 	return view, nil
 }
+
+// errTwoHistories is why two heads are not states of one tree.
+var errTwoHistories = errors.New("their roots differ")
 
 // Reasons to halt. Each says what was found and what to do.
 

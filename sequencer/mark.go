@@ -42,8 +42,8 @@ type Mark struct {
 	seq  uint64
 }
 
-// slotSize is a sector, the unit that a disk writes in one piece.
-const slotSize = 512
+// slotSize is a page, so that no write touches both slots.
+const slotSize = 4096
 
 // OpenMark opens the high-water mark, making the file if there is none, and locks
 // it: two servers that shared a mark would not notice each other's rollback.
@@ -70,6 +70,9 @@ func (m *Mark) open() error {
 	}
 	defer dir.Close()
 	if err := dir.Sync(); err != nil { // the file's name must survive a power cut too
+		return err
+	}
+	if err := m.file.Sync(); err != nil { // what is read must be durable: it is not written again
 		return err
 	}
 	m.last, m.seq, err = readSlots(m.file)

@@ -13,17 +13,11 @@ import (
 // signTime bounds a signature by the log key: a key service that takes longer is down.
 const signTime = 5 * time.Second
 
-// signPause is how long reads do not try the key again after it failed.
-const signPause = time.Second
-
 // errSign: the head is committed, but there is no checkpoint over it yet.
 var errSign = fmt.Errorf("%w: the checkpoint cannot be signed", storage.ErrUnavailable)
 
-// keyFault is a failure to sign; until then reads do not try the key again.
-type keyFault struct {
-	err   error
-	until time.Time
-}
+// keyFault is why the last checkpoint could not be signed.
+type keyFault struct{ err error }
 
 // publish is the publisher: it signs the newest committed head and answers the
 // batches below it.
@@ -41,7 +35,7 @@ func (l *Log) publish() {
 				more = false
 			}
 		}
-		view, err := l.publishTip()
+		view, err := l.publishTip(l.ctx)
 		for _, b := range batches {
 			l.queue.release(b)
 			if err != nil {
@@ -55,15 +49,29 @@ func (l *Log) publish() {
 }
 
 // publishTip returns a view of the tip, or of a newer head, signing it if that was
-// not done yet.
-func (l *Log) publishTip() (*tlog.View, error) {
-	want := l.current().head.Size
-	l.publishing.Lock()
-	defer l.publishing.Unlock()
+// not done yet. The context ends the wait for others that sign.
+func (l *Log) publishTip(ctx context.Context) (*tlog.View, error) {
+	want := l.tip.load().head.Size
+	select {
+	case l.publishing <- struct{}{}:
+		defer func() { <-l.publishing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if v := l.view.Load(); v != nil && v.Size >= want {
 		return v, nil
 	}
-	return l.sign(l.current())
+	if f := l.keyFault.Load(); f != nil { // one try at a time is enough, and it is the watcher's
+		return nil, f.err
+	}
+	return l.sign(l.tip.load())
+}
+
+// signAgain tries the key again after it failed.
+func (l *Log) signAgain() {
+	l.publishing <- struct{}{}
+	defer func() { <-l.publishing }()
+	_, _ = l.sign(l.tip.load()) // which keeps and logs what went wrong
 }
 
 // sign makes a head the published one. The caller holds publishing, and the head is
@@ -83,73 +91,83 @@ func (l *Log) sign(t tip) (*tlog.View, error) {
 	if err != nil {
 		l.config.Logger.Error("cannot sign the checkpoint", "tree", l.tree.ID, "size", t.head.Size, "error", err)
 		err = fmt.Errorf("%w: %w", errSign, err)
-		l.keyFault.Store(&keyFault{err, l.config.Now().Add(signPause)})
+		l.keyFault.Store(&keyFault{err})
 		return nil, err
 	}
-	l.keyFault.Store(nil)
 	view := &tlog.View{
 		Head:       t.head.Head,
 		Checkpoint: tlog.AppendSignature(text, l.name, tlog.LogID(l.tree.PublicKey), signature),
 		Tiles:      edgeTiles{t.edge, l.tiles},
 	}
 	l.view.Store(view)
+	l.keyFault.Store(nil)
 	return view, nil
 }
 
 // View returns a view under a published checkpoint, at least as new as any entry
-// that any server had acknowledged when View was called. A halted log gives the
-// view of the newest checkpoint that it can still vouch for, or the reason why
-// there is none. While the log key cannot be used reads go on with the newest
-// checkpoint there is.
+// that any server had acknowledged when View was called. There are two exceptions. A
+// halted log gives the view of the newest checkpoint that the database can still
+// vouch for. And while this server's key or mark cannot be used, it gives the newest
+// checkpoint that it has; entries beyond it that others acknowledged are there
+// (Leaves, Find), but cannot be proved yet. If there is no checkpoint at all, the
+// error says why.
 func (l *Log) View(ctx context.Context) (*tlog.View, error) {
 	if l.halted.Load() != nil {
 		return l.lastView(ctx)
 	}
-	before := l.view.Load()
+	if f := l.keyFault.Load(); f != nil { // the watcher tries the key again
+		return l.viewOr(f.err)
+	}
+	view, err := l.refresh(ctx)
+	switch {
+	case errors.Is(err, storage.ErrHalted):
+		return l.lastView(ctx)
+	case errors.Is(err, errSign):
+		return l.viewOr(err)
+	}
+	return view, err
+}
+
+// viewOr returns the newest published view, or err if there is none.
+func (l *Log) viewOr(err error) (*tlog.View, error) {
+	if v := l.view.Load(); v != nil {
+		return v, nil
+	}
+	return nil, err
+}
+
+// refresh reads the head and returns a view of it, or of a newer one, publishing it
+// if that was not done yet.
+func (l *Log) refresh(ctx context.Context) (*tlog.View, error) {
+	before := l.view.Load() // whatever is read after this is no older
+	known := l.tip.load()
 	head, err := l.heads.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if v := l.view.Load(); v.Size >= head.Size && head.Size > before.Size {
-		return v, nil
+	if before != nil && head.Head == before.Head {
+		return before, nil
 	}
-	fault := l.keyFault.Load()
+	if err := l.learn(ctx, known, head); err != nil {
+		return nil, err
+	}
+	return l.publishTip(ctx)
+}
+
+// learn takes note of a head that was read from storage after the tip was known: if
+// another server committed it, after proving from the stored tiles that it extends
+// the tip. It halts the log if the database went back behind it.
+func (l *Log) learn(ctx context.Context, known tip, head storage.Head) error {
 	switch {
-	case head.Head == before.Head:
-		return before, nil
-	case head.Size < before.Size:
-		l.halt(wentBack(before.Size, head.Size))
-	case head.Size == before.Size:
-		l.halt(notExtended(before.Head, head.Head, errors.New("its root differs")))
-	case fault != nil && l.config.Now().Before(fault.until):
-		return before, nil
-	default:
-		view, err := l.publishHead(ctx, head)
-		if errors.Is(err, errSign) {
-			return before, nil
-		}
-		if !errors.Is(err, storage.ErrHalted) {
-			return view, err
-		}
+	case head.Size < known.head.Size:
+		return l.halt(wentBack(known.head.Size, head.Size))
+	case head.Head == known.head.Head:
+		return nil
+	case head.Size == known.head.Size:
+		return l.halt(notExtended(known.head.Head, head.Head, errTwoHistories))
+	case head.Size <= l.tip.load().head.Size:
+		return nil // our own commit, which is being published
 	}
-	return l.lastView(ctx)
-}
-
-// publishHead publishes a head that was read from storage: this server's own, whose
-// publication is under way, or one that another server committed.
-func (l *Log) publishHead(ctx context.Context, head storage.Head) (*tlog.View, error) {
-	if l.current().head.Size < head.Size {
-		if err := l.learn(ctx, head); err != nil {
-			return nil, err
-		}
-	}
-	return l.publishTip()
-}
-
-// learn moves the tip to a head that another server committed, after proving from
-// the stored tiles that it extends the tip.
-func (l *Log) learn(ctx context.Context, head storage.Head) error {
-	known := l.current()
 	edge, err := tlog.LoadEdge(ctx, l.tiles, head.Size)
 	if err != nil {
 		return err
@@ -157,7 +175,7 @@ func (l *Log) learn(ctx context.Context, head storage.Head) error {
 	if root := edge.Root(); root != head.Root {
 		return l.halt(damaged(root, head.Head))
 	}
-	if known.head.Size > 0 && known.head.Size <= head.Size {
+	if known.head.Size > 0 {
 		path, err := tlog.ConsistencyProof(ctx, edgeTiles{edge, l.tiles}, known.head.Size, head.Size, head.Size)
 		if err != nil {
 			return err
@@ -166,18 +184,33 @@ func (l *Log) learn(ctx context.Context, head storage.Head) error {
 			return l.halt(notExtended(known.head.Head, head.Head, err))
 		}
 	}
-	l.advance(tip{edge, head})
-	return nil
+	return l.advance(ctx, known, tip{edge, head})
 }
 
-// catchUp moves the tip to the stored head.
-func (l *Log) catchUp(ctx context.Context) error {
-	head, err := l.heads.get(ctx)
-	if err != nil {
-		return err
+// watch looks at the database once in a while, so that an idle server knows, and has
+// in its mark, what the others signed; that a halt is noticed without traffic; and
+// that a key which failed is tried again.
+func (l *Log) watch() {
+	defer l.done.Done()
+	tick := time.NewTicker(l.config.Watch)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.open.Done():
+			return
+		case <-tick.C:
+		}
+		if l.halted.Load() != nil {
+			return
+		}
+		if l.keyFault.Load() != nil {
+			l.signAgain()
+			continue
+		}
+		ctx, cancel := context.WithTimeout(l.open, headTime)
+		if _, err := l.refresh(ctx); err != nil && !errors.Is(err, errSign) && !errors.Is(err, context.Canceled) {
+			l.config.Logger.Warn("cannot look at the database", "tree", l.tree.ID, "error", err)
+		}
+		cancel()
 	}
-	if known := l.current().head.Size; head.Size < known {
-		return l.halt(wentBack(known, head.Size))
-	}
-	return l.learn(ctx, head)
 }

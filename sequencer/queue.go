@@ -13,10 +13,22 @@ import (
 	"github.com/tallystick/tallystick/tlog"
 )
 
+// keyWeight is what a search key counts for in the queue, in bytes: an index row
+// costs the database about what a kilobyte of body does.
+const keyWeight = 1 << 10
+
 // item is one caller's entry on its way into the tree.
 type item struct {
-	leaf   storage.NewLeaf // without index and time
-	weight int64
+	leaf storage.NewLeaf // without index and time
+}
+
+// weight is what the item costs memory and database, in bytes or their like.
+func (it *item) weight() int64 {
+	w := int64(len(it.leaf.Body) + len(it.leaf.Data) + keyWeight*len(it.leaf.Keys))
+	for _, k := range it.leaf.Keys {
+		w += int64(len(k.Value))
+	}
+	return w
 }
 
 // newItem works out what can be worked out before the commit. A leaf that no store
@@ -43,7 +55,8 @@ func newItem(l tlog.Leaf) (item, error) {
 // afterwards nobody changes anything.
 type batch struct {
 	items  []item
-	weight int64
+	weight int64 // of the items
+	room   int64 // that the items hold in the queue
 	done   chan struct{}
 
 	// Set before done is closed: err, or for every item where it is, and a view
@@ -65,12 +78,12 @@ func (b *batch) fail(err error) {
 }
 
 // queue holds the entries that wait for the commit under way to end. It is bounded
-// in entries and in bytes; an entry counts from the moment it enters until its
+// in entries and in weight; an entry counts from the moment it enters until its
 // batch has ended, whether or not its caller still waits.
 type queue struct {
 	limits Limits
 	room   *semaphore.Weighted
-	unit   int64 // least weight of an entry, which bounds their number
+	unit   int64 // least room of an entry, which bounds their number
 
 	mu      sync.Mutex
 	batches []*batch // the last one is still open
@@ -93,14 +106,12 @@ func newQueue(l Limits) *queue {
 // there is no room for QueueWait it returns ErrBusy: a short wait costs a client
 // less than a refusal and a retry.
 func (q *queue) add(ctx context.Context, it item) (*batch, int, error) {
-	it.weight = max(q.unit, int64(len(it.leaf.Body)+len(it.leaf.Data)))
-	if it.weight > q.limits.QueueBytes {
-		return nil, 0, storage.ErrBusy
-	}
-	if !q.room.TryAcquire(it.weight) {
+	weight := it.weight()
+	room := min(max(q.unit, weight), q.limits.QueueBytes) // the heaviest goes in alone
+	if !q.room.TryAcquire(room) {
 		wait, cancel := context.WithTimeout(ctx, q.limits.QueueWait)
 		defer cancel()
-		if err := q.room.Acquire(wait, it.weight); err != nil {
+		if err := q.room.Acquire(wait, room); err != nil {
 			if ctx.Err() != nil {
 				return nil, 0, ctx.Err()
 			}
@@ -110,19 +121,20 @@ func (q *queue) add(ctx context.Context, it item) (*batch, int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		q.room.Release(it.weight)
+		q.room.Release(room)
 		return nil, 0, errClosed
 	}
 	var b *batch
 	if n := len(q.batches); n > 0 {
 		b = q.batches[n-1]
 	}
-	if b == nil || len(b.items) >= q.limits.BatchEntries || b.weight+it.weight > q.limits.BatchBytes && len(b.items) > 0 {
+	if b == nil || len(b.items) >= q.limits.BatchEntries || b.weight+weight > q.limits.BatchBytes {
 		b = &batch{done: make(chan struct{})}
 		q.batches = append(q.batches, b)
 	}
 	b.items = append(b.items, it)
-	b.weight += it.weight
+	b.weight += weight
+	b.room += room
 	q.entries++
 	select {
 	case q.wake <- struct{}{}:
@@ -153,7 +165,7 @@ func (q *queue) take() *batch {
 }
 
 // release gives the room of a batch that has ended to others.
-func (q *queue) release(b *batch) { q.room.Release(b.weight) }
+func (q *queue) release(b *batch) { q.room.Release(b.room) }
 
 // close lets nothing more in. What is in the queue still comes out.
 func (q *queue) close() {
@@ -174,10 +186,10 @@ func (q *queue) waiting() int {
 // Limits bound what a log takes on. A zero field means its default.
 type Limits struct {
 	QueueEntries int           // entries waiting or being committed; default 4,096
-	QueueBytes   int64         // their bodies and attestations; default 128 MiB
+	QueueBytes   int64         // their bodies, attestations, and 1 KiB for each search key; default 128 MiB
 	QueueWait    time.Duration // how long an entry waits for room before ErrBusy; default 1 s
 	BatchEntries int           // entries in one commit; default 1,024
-	BatchBytes   int64         // bytes in one commit, by the queue's count; default 32 MiB
+	BatchBytes   int64         // bytes in one commit, counted likewise; default 8 MiB, or one entry
 	// CommitTime is how long a batch is tried for while storage fails; default 10 s.
 	// Clients give up at 30 s, so a shorter outage is only a slow answer.
 	CommitTime time.Duration
@@ -196,7 +208,7 @@ func (l Limits) withDefaults() Limits {
 		l.BatchEntries = 1024
 	}
 	or(&l.QueueBytes, 128<<20)
-	or(&l.BatchBytes, 32<<20)
+	or(&l.BatchBytes, 8<<20)
 	or((*int64)(&l.QueueWait), int64(time.Second))
 	or((*int64)(&l.CommitTime), int64(10*time.Second))
 	return l

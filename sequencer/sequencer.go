@@ -2,9 +2,10 @@
 // arrives while a commit is under way, commits it as one batch, signs one
 // checkpoint over the committed head, and wakes every caller with its index.
 //
-// Two goroutines own the work. The committer takes batches from the queue and
-// makes them durable, one after another. The publisher signs the newest committed
-// head and answers the batches below it, while the next commit is under way already.
+// Two goroutines do the work. The committer takes batches from the queue and makes
+// them durable, one after another. The publisher signs the newest committed head and
+// answers the batches below it, while the next commit is under way already. A third,
+// the watcher, looks at the database once a second.
 // Several servers may run a sequencer each over one database: the storage
 // serialises their commits, and each signs heads of the one history that it
 // checked for itself.
@@ -65,6 +66,8 @@ type Config struct {
 	Logger   *slog.Logger     // default slog.Default()
 	// OnCommit, if not nil, is called by the committer after every commit.
 	OnCommit func(Commit)
+	// Watch is how often an idle server looks at the database; default 1 s.
+	Watch time.Duration
 	// CachedTiles is the number of full tiles kept in memory, 17 kB each; default 2,048.
 	CachedTiles int
 }
@@ -79,31 +82,26 @@ type Log struct {
 	heads  headReader
 	queue  *queue
 
-	ctx    context.Context // of the goroutines' storage calls; ends when Close gives up
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	tip  tipHolder
+	view atomic.Pointer[tlog.View] // the newest published one; nil before the first
 
-	// tip is the newest committed head that this server knows, with its edge, which
-	// nobody extends any more. It only moves forward; see advance.
-	tipMu sync.Mutex
-	tip   tip
-
-	// publishing serialises guard, signature and publication: checkpoints are
-	// published in order of size. It is never held while waiting for tipMu's owner.
-	publishing sync.Mutex
-	view       atomic.Pointer[tlog.View]
-
-	keyFault atomic.Pointer[keyFault] // why the last checkpoint could not be signed; nil if it could
+	// publishing, a lock, serialises guard, signature and publication: checkpoints are
+	// published in order of size. No other lock is taken while it is held, but the tip's.
+	publishing chan struct{}
+	keyFault   atomic.Pointer[keyFault] // nil if the last checkpoint could be signed
+	published  chan *batch              // committed, in order, to be answered
 
 	halted     atomic.Pointer[haltError]
 	fallbackMu sync.Mutex
-	fallback   *tlog.View  // what a halted log answers reads with, once it was found
-	published  chan *batch // committed, in order, to be answered
-}
+	fallback   *tlog.View // what a halted log answers reads with, once it was found
 
-type tip struct {
-	edge *tlog.Edge
-	head storage.Head
+	open       context.Context // ends when Close begins
+	beginClose context.CancelFunc
+	ctx        context.Context // of the goroutines' storage calls; ends when Close gives up
+	cancel     context.CancelFunc
+	done       sync.WaitGroup
+	closeOnce  sync.Once
+	closeErr   error
 }
 
 // haltError is why the log stopped signing.
@@ -113,9 +111,9 @@ func (h *haltError) Error() string   { return fmt.Sprintf("%v: %v", storage.ErrH
 func (h *haltError) Unwrap() []error { return []error{storage.ErrHalted, h.reason} }
 
 // Open loads a tree, checks that what the database holds extends everything that
-// was signed before, signs its head, and starts to take entries. If the check
-// fails Open still succeeds: the log is halted, and Ready says why. An error means
-// that storage could not be read.
+// was signed before, signs its head, and starts to take entries. If the check fails,
+// or the key cannot be used, Open still succeeds, and Ready says why: the log is
+// halted, or tries the key again. An error means that storage could not be read.
 func Open(ctx context.Context, c Config) (*Log, error) {
 	c.Limits = c.Limits.withDefaults()
 	if c.Now == nil {
@@ -127,28 +125,34 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 	if c.CachedTiles <= 0 {
 		c.CachedTiles = 2048
 	}
+	if c.Watch <= 0 {
+		c.Watch = time.Second
+	}
 	name, _, err := tlog.SplitOriginV1(c.Tree.Origin)
 	if err != nil {
 		return nil, err
 	}
 	l := &Log{
-		config:    c,
-		tree:      c.Tree,
-		name:      name,
-		tiles:     newTileCache(c.Store, c.Tree.ID, c.CachedTiles),
-		queue:     newQueue(c.Limits),
-		published: make(chan *batch, 64),
+		config:     c,
+		tree:       c.Tree,
+		name:       name,
+		tiles:      newTileCache(c.Store, c.Tree.ID, c.CachedTiles),
+		queue:      newQueue(c.Limits),
+		published:  make(chan *batch, 64),
+		publishing: make(chan struct{}, 1),
 	}
 	l.heads.read = func(ctx context.Context) (storage.Head, error) { return c.Store.Head(ctx, c.Tree.ID) }
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.open, l.beginClose = context.WithCancel(l.ctx)
 	l.heads.ctx = l.ctx
 	if err := l.load(ctx); err != nil {
 		l.cancel()
 		return nil, err
 	}
-	l.done.Add(2)
+	l.done.Add(3)
 	go l.commit()
 	go l.publish()
+	go l.watch()
 	return l, nil
 }
 
@@ -159,9 +163,9 @@ func (l *Log) Tree() storage.Tree { return l.tree }
 // durable and under a published checkpoint. If ctx ends first, the leaf may be in
 // the tree all the same; adding it again finds it.
 //
-// Errors: storage.ErrBusy and storage.ErrHalted, after which nothing was written;
-// storage.ErrUnavailable and storage.ErrUnknown, after which it may have been;
-// ctx's own.
+// Errors: storage.ErrBusy, after which nothing was written; storage.ErrHalted,
+// storage.ErrUnavailable and storage.ErrUnknown, after which it may have been; ctx's
+// own.
 func (l *Log) Add(ctx context.Context, leaf tlog.Leaf) (storage.Added, error) {
 	if h := l.halted.Load(); h != nil {
 		return storage.Added{}, h
@@ -184,6 +188,15 @@ func (l *Log) Add(ctx context.Context, leaf tlog.Leaf) (storage.Added, error) {
 	}
 	p := b.places[i]
 	return storage.Added{Index: p.Index, Time: p.Time, Duplicate: p.duplicate, View: b.view}, nil
+}
+
+// Halted returns nil, or why the log has stopped signing; that wraps
+// storage.ErrHalted.
+func (l *Log) Halted() error {
+	if h := l.halted.Load(); h != nil {
+		return h
+	}
+	return nil
 }
 
 // SignEntry signs an entry timestamp, unless the log is halted.
@@ -236,7 +249,7 @@ type Stats struct {
 
 // Stats returns the present state.
 func (l *Log) Stats() Stats {
-	s := Stats{Waiting: l.queue.waiting(), Time: l.current().head.Time, Halted: l.halted.Load() != nil}
+	s := Stats{Waiting: l.queue.waiting(), Time: l.tip.load().head.Time, Halted: l.halted.Load() != nil}
 	if v := l.view.Load(); v != nil {
 		s.Size = v.Size
 	}
@@ -246,7 +259,13 @@ func (l *Log) Stats() Stats {
 // Close lets no more entries in, answers all that are in the queue, stores the last
 // checkpoint, and stops. When ctx ends first the rest is answered with an error.
 func (l *Log) Close(ctx context.Context) error {
+	l.closeOnce.Do(func() { l.closeErr = l.close(ctx) })
+	return l.closeErr
+}
+
+func (l *Log) close(ctx context.Context) error {
 	l.queue.close()
+	l.beginClose()
 	stopped := make(chan struct{})
 	go func() { l.done.Wait(); close(stopped) }()
 	var err error
@@ -271,20 +290,4 @@ func (l *Log) halt(reason error) error {
 	}
 	l.config.Logger.Error("the log has stopped signing", "tree", l.tree.ID, "reason", reason.Error())
 	return h
-}
-
-// current returns the tip.
-func (l *Log) current() tip {
-	l.tipMu.Lock()
-	defer l.tipMu.Unlock()
-	return l.tip
-}
-
-// advance moves the tip forward; an older one changes nothing.
-func (l *Log) advance(t tip) {
-	l.tipMu.Lock()
-	defer l.tipMu.Unlock()
-	if l.tip.edge == nil || t.head.Size > l.tip.head.Size {
-		l.tip = t
-	}
 }

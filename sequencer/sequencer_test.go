@@ -60,7 +60,7 @@ func TestAdd(t *testing.T) {
 // of a second server, extend; the second server sees it at once.
 func TestTwoServers(t *testing.T) {
 	r := newRig(t)
-	a, b := r.open(), (&rig{t, r.store, r.tree, r.signer, r.verifier, &memoryGuard{}, r.limits, nil}).open()
+	a, b := r.open(), r.second().open()
 	acked := map[string]storage.Added{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -103,7 +103,9 @@ func TestTwoServers(t *testing.T) {
 func TestCatchUp(t *testing.T) {
 	r := newRig(t)
 	late := r.open()
-	early := (&rig{t, r.store, r.tree, r.signer, r.verifier, &memoryGuard{}, Limits{QueueEntries: 40000, BatchEntries: 10000}, nil}).open()
+	fast := r.second()
+	fast.limits = Limits{QueueEntries: 40000, BatchEntries: 10000, BatchBytes: 1 << 30}
+	early := fast.open()
 	var wg sync.WaitGroup
 	const n = storage.MaxSince + 500
 	for w := range 50 {
@@ -318,7 +320,8 @@ func TestStartBesideWriter(t *testing.T) {
 		n++
 	}
 	write()
-	second := &rig{t, &faultStore{Store: r.store.Store}, r.tree, r.signer, r.verifier, &memoryGuard{}, r.limits, nil}
+	second := r.second()
+	second.store = &faultStore{Store: r.store.Store}
 	second.store.set(func(string) (error, error) { write(); write(); return nil, nil })
 	l := second.open()
 	second.store.set(nil)
@@ -410,7 +413,7 @@ func TestQueueBound(t *testing.T) {
 		size   int
 	}{
 		"entries": {Limits{QueueEntries: 4, QueueWait: time.Millisecond}, 10},
-		"bytes":   {Limits{QueueBytes: 40_000, QueueWait: time.Millisecond}, 9_990},
+		"bytes":   {Limits{QueueBytes: 45_000, QueueWait: time.Millisecond}, 10_000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -456,13 +459,11 @@ func TestKeyOutage(t *testing.T) {
 	ctx := context.Background()
 	for name, fail := range map[string]func(*rig, error){
 		"key":  func(r *rig, err error) { r.signer.setFail(err) },
-		"mark": func(r *rig, err error) { r.guard.(*memoryGuard).fail = err },
+		"mark": func(r *rig, err error) { r.guard.(*memoryGuard).setFail(err) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			var clock sync.Mutex
-			now := time.Unix(1700000000, 0)
-			r.now = func() time.Time { clock.Lock(); defer clock.Unlock(); return now }
+			r.watch = time.Millisecond
 			l := r.open()
 			if _, err := l.Add(ctx, leaf("before")); err != nil {
 				t.Fatal(err)
@@ -478,14 +479,11 @@ func TestKeyOutage(t *testing.T) {
 				t.Errorf("ready: %v", err)
 			}
 			fail(r, nil)
-			clock.Lock()
-			now = now.Add(2 * signPause)
-			clock.Unlock()
+			for l.Ready(ctx) != nil {
+				time.Sleep(time.Millisecond) // until the watcher has tried again
+			}
 			if v, err := l.View(ctx); err != nil || v.Size != 2 {
 				t.Errorf("view %+v, %v", v, err)
-			}
-			if err := l.Ready(ctx); err != nil {
-				t.Errorf("ready: %v", err)
 			}
 			a, err := l.Add(ctx, leaf("during"))
 			if err != nil || a.Index != 1 {
@@ -493,6 +491,276 @@ func TestKeyOutage(t *testing.T) {
 			}
 			r.audit(map[string]storage.Added{"during": a})
 		})
+	}
+}
+
+// A key that hangs delays reads once, and not one after another; none beyond its
+// deadline.
+func TestKeyHangs(t *testing.T) {
+	r := newRig(t)
+	l, other := r.open(), r.second()
+	other.signer = newTestSigner(t)
+	other.signer.key, other.signer.spki = r.signer.key, r.signer.spki
+	writer := other.open()
+	if _, err := writer.Add(context.Background(), leaf("x")); err != nil {
+		t.Fatal(err)
+	}
+	r.signer.mu.Lock()
+	r.signer.hang = true
+	r.signer.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() {
+			if _, err := l.View(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait() // all but the one that signs are back at their deadline
+	for range 5 {
+		if v, err := l.View(context.Background()); err != nil || v.Size != 0 {
+			t.Errorf("%+v, %v", v, err)
+		}
+	}
+	if l.keyFault.Load() == nil {
+		t.Error("the fault is not known")
+	}
+}
+
+// A server whose key cannot be used at its start gives reads the stored checkpoint,
+// and goes on when the key is back.
+func TestStartWithoutKey(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	l := r.open()
+	if _, err := l.Add(ctx, leaf("x")); err != nil {
+		t.Fatal(err)
+	}
+	l.Close(ctx)
+	r.signer.setFail(errors.New("down"))
+	r.watch = time.Millisecond
+	l = r.open()
+	v, err := l.View(ctx)
+	if err != nil || v.Size != 1 {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	if l.Ready(ctx) == nil {
+		t.Error("ready without a key")
+	}
+	r.signer.setFail(nil)
+	for l.Ready(ctx) != nil {
+		time.Sleep(time.Millisecond) // until the watcher has tried again
+	}
+	r.audit(nil)
+}
+
+// A server that was idle while another one wrote knows what that one signed: when the
+// database is then an older copy, it signs nothing.
+func TestIdleServerKnows(t *testing.T) {
+	r := newRig(t)
+	a := r.open()
+	idle := r.second()
+	idle.watch = time.Millisecond
+	b := idle.open()
+	for i := range 10 {
+		if _, err := a.Add(context.Background(), leaf(body("entry", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for b.Stats().Size < 10 {
+		time.Sleep(time.Millisecond) // until the watcher has looked
+	}
+	if idle.guard.(*memoryGuard).record.Size != 10 {
+		t.Error("the mark does not know")
+	}
+	r.store.switchTo(r.copyOf(7))
+	if _, err := b.Add(context.Background(), leaf("other")); !errors.Is(err, storage.ErrHalted) {
+		t.Errorf("adding: %v", err)
+	}
+	r.audit(nil)
+}
+
+// splitStore is a database cluster after a failover that fenced nobody: reads reach
+// the new primary, a commit under way ends on the old one.
+type splitStore struct {
+	storage.Store
+	reads  storage.Store
+	before func() // a commit returns
+	once   sync.Once
+}
+
+func (s *splitStore) Head(ctx context.Context, tree int64) (storage.Head, error) {
+	return s.reads.Head(ctx, tree)
+}
+
+func (s *splitStore) Tiles(ctx context.Context, tree int64, ids []tlog.TileID) ([][]tlog.Hash, error) {
+	return s.reads.Tiles(ctx, tree, ids)
+}
+
+func (s *splitStore) Commit(ctx context.Context, tree int64, r storage.Request) error {
+	err := s.Store.Commit(ctx, tree, r)
+	s.once.Do(s.before)
+	return err
+}
+
+// Heads of two databases are never both signed, although each extends what was
+// signed before.
+func TestSplitBrain(t *testing.T) {
+	ctx := context.Background()
+	for name, extra := range map[string][]string{"shorter": {"x"}, "same size": {"x", "y"}, "longer": {"x", "y", "z"}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			l := r.open()
+			for i := range 5 {
+				if _, err := l.Add(ctx, leaf(body("entry", i))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l.Close(ctx)
+			split := &splitStore{Store: r.store.Store, reads: r.store.Store}
+			fork := r.copyOf(5, extra...)
+			c := r.config()
+			c.Store = split
+			l, err := Open(ctx, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close(ctx)
+			split.before = func() {
+				split.reads = fork
+				l.View(ctx)
+			}
+			l.tryBatch(t, "a", "b")
+			roots := map[int64]tlog.Hash{}
+			for _, c := range r.signer.checkpoints() {
+				if old, ok := roots[c.Size]; ok && old != c.Root {
+					t.Errorf("two roots of size %d were signed", c.Size)
+				}
+				roots[c.Size] = c.Root
+			}
+			if _, fork := roots[7]; fork && len(roots) > 2 && l.Halted() == nil {
+				t.Errorf("signed %d heads and did not halt", len(roots))
+			}
+			if l.Halted() == nil {
+				t.Error("not halted")
+			}
+		})
+	}
+}
+
+// tryBatch commits entries as one batch.
+func (l *Log) tryBatch(t *testing.T, bodies ...string) {
+	t.Helper()
+	b := &batch{done: make(chan struct{})}
+	for _, body := range bodies {
+		it, err := newItem(leaf(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.items = append(b.items, it)
+	}
+	if err := l.commitBatch(newAttempt(b)); err == nil {
+		l.publishTip(context.Background())
+	}
+}
+
+// Catching up beside readers halts nothing: the reader's head query may begin, and
+// end in a newer tip, between any two steps of the committer.
+func TestCatchUpBesideReaders(t *testing.T) {
+	r := newRig(t)
+	l, other := r.open(), r.second().open()
+	ctx := context.Background()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := other.Add(ctx, leaf(body("entry", w, i))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := l.View(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 3000 {
+		if err := l.catchUp(ctx); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stop)
+	wg.Wait()
+	r.audit(nil)
+}
+
+// A clock that is far from the database's puts no time on any entry.
+func TestSkew(t *testing.T) {
+	r := newRig(t)
+	r.limits.CommitTime = 20 * time.Millisecond
+	l := r.open()
+	for _, off := range []time.Duration{-time.Hour, time.Hour} {
+		if err := l.checkClock(time.Now().Add(off)); !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "clock") {
+			t.Errorf("off by %v: %v", off, err)
+		}
+	}
+	for _, fine := range []time.Time{{}, time.Now(), time.Now().Add(3 * time.Second)} {
+		if err := l.checkClock(fine); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// An entry with many search keys weighs as much as it costs: few of them fill the
+// queue, and a batch of them is small.
+func TestKeysWeigh(t *testing.T) {
+	q := newQueue(Limits{QueueWait: time.Millisecond}.withDefaults())
+	heavy := tlog.Leaf{Body: []byte("x")}
+	for i := range 4000 {
+		heavy.Keys = append(heavy.Keys, tlog.Key{Type: tlog.KeyIdentity, Value: fmt.Sprint(i)})
+	}
+	it, err := newItem(heavy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for ; n < 1000; n++ {
+		if _, _, err = q.add(context.Background(), it); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, storage.ErrBusy) || n > 40 {
+		t.Errorf("%d entries of 4,000 search keys fit, then %v", n, err)
+	}
+	for b := q.take(); b != nil && n > 0; b = q.take() {
+		if len(b.items) > 2 {
+			t.Errorf("a batch of %d such entries", len(b.items))
+		}
+		n -= len(b.items)
+		q.release(b)
+		if n == 0 {
+			break
+		}
+	}
+	if !q.room.TryAcquire(q.limits.QueueBytes) {
+		t.Error("room was lost")
 	}
 }
 

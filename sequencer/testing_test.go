@@ -38,6 +38,7 @@ type rig struct {
 	guard    Guard
 	limits   Limits
 	now      func() time.Time
+	watch    time.Duration // an hour unless set: tests decide when a server looks
 }
 
 func newRig(t testing.TB) *rig {
@@ -53,8 +54,16 @@ func newRig(t testing.TB) *rig {
 	if err := r.store.CreateTree(context.Background(), r.tree); err != nil {
 		t.Fatal(err)
 	}
-	r.guard = &memoryGuard{}
+	r.guard, r.watch = &memoryGuard{}, time.Hour
 	return r
+}
+
+// second returns the rig of a second server on the same database, with the same key
+// and a guard of its own.
+func (r *rig) second() *rig {
+	s := *r
+	s.guard = &memoryGuard{}
+	return &s
 }
 
 func newStore(t testing.TB) storage.Store {
@@ -76,7 +85,7 @@ func (r *rig) open() *Log {
 
 func (r *rig) config() Config {
 	return Config{Store: r.store, Tree: r.tree, Signer: r.signer, Verifier: r.verifier, Guard: r.guard,
-		Limits: r.limits, Now: r.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+		Limits: r.limits, Now: r.now, Watch: r.watch, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 }
 
 // audit checks the whole history: what is stored is a tree, every head that was
@@ -149,6 +158,7 @@ type testSigner struct {
 	mu    sync.Mutex
 	texts []string
 	fail  error
+	hang  bool // until the context ends
 }
 
 func newTestSigner(t testing.TB) *testSigner {
@@ -163,9 +173,13 @@ func newTestSigner(t testing.TB) *testSigner {
 	return &testSigner{key: key, spki: spki}
 }
 
-func (s *testSigner) Sign(_ context.Context, message []byte) ([]byte, error) {
+func (s *testSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.hang {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if s.fail != nil {
 		return nil, s.fail
 	}
@@ -195,17 +209,27 @@ func (s *testSigner) checkpoints() []tlog.Checkpoint {
 
 // memoryGuard is a Guard that forgets at the end of the test.
 type memoryGuard struct {
+	mu     sync.Mutex
 	record Record
 	set    bool
 	fail   error
 }
 
 func (g *memoryGuard) Load() (Record, bool, error) { return g.record, g.set, nil }
+
 func (g *memoryGuard) Store(r Record) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.fail == nil {
 		g.record, g.set = r, true
 	}
 	return g.fail
+}
+
+func (g *memoryGuard) setFail(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fail = err
 }
 
 // faultStore makes calls fail: before they do anything, or after they took effect.
@@ -253,8 +277,14 @@ func (s *faultStore) Head(ctx context.Context, tree int64) (storage.Head, error)
 
 func (s *faultStore) Commit(ctx context.Context, tree int64, r storage.Request) error {
 	store, before, after := s.at("commit")
-	if before != nil {
-		return before
+	if before != nil { // the batch was built, but not written
+		build := r.Build
+		r.Build = func(c storage.Current) (*storage.Batch, error) {
+			if _, err := build(c); err != nil {
+				return nil, err
+			}
+			return nil, before
+		}
 	}
 	if err := store.Commit(ctx, tree, r); err != nil {
 		return err

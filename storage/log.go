@@ -17,7 +17,8 @@ var (
 	ErrBusy = errors.New("too many entries are waiting to be logged")
 	// ErrHalted: the log does not sign, because it cannot be sure that what it
 	// would sign extends everything it signed before. The text wrapped around it
-	// says why and what to do. Nothing was written. Reads go on.
+	// says why and what to do. Reads go on. An entry that was on its way may have been
+	// written.
 	ErrHalted = errors.New("the log has stopped signing")
 )
 

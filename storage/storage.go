@@ -11,6 +11,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/tallystick/tallystick/tlog"
 )
@@ -120,6 +121,9 @@ type Current struct {
 	// order: what other servers added since the caller last looked. It is nil if
 	// those are more than MaxSince, or Known is beyond the head; compare lengths.
 	Since []tlog.Hash
+	// Clock is the database's own clock when the head was locked; zero if it has none
+	// of its own.
+	Clock time.Time
 	// Existing has the asked-for hashes that are in the tree already.
 	Existing map[tlog.Hash]Existing
 }

@@ -15,10 +15,19 @@ func (s *service) greet() {
 	if abs, err := filepath.Abs(key); err == nil {
 		key = abs // the commands below work in any directory
 	}
-	fmt.Fprint(s.program.Stdout, banner(s.url, key, s.where.String(), s.identity))
+	fmt.Fprint(s.program.Stdout, banner(s.url, key, s.where.String(), s.identity, s.guard()))
 }
 
-func banner(url, key, where string, log logIdentity) string {
+// guard says whether the log is protected from a database that went back. "" stands
+// for the normal: it is.
+func (s *service) guard() string {
+	if s.unguarded == 0 {
+		return ""
+	}
+	return fmt.Sprintf("there was no high-water mark %s; from now on it protects from size %d", s.settings.markPath(), s.unguarded)
+}
+
+func banner(url, key, where string, log logIdentity, guard string) string {
 	var b strings.Builder
 	state := "goes on"
 	if log.made {
@@ -32,7 +41,11 @@ func banner(url, key, where string, log logIdentity) string {
 		{"Origin", log.tree.Origin},
 		{"Public key", key},
 		{"Storage", where},
+		{"WARNING", guard},
 	} {
+		if row[1] == "" {
+			continue
+		}
 		fmt.Fprintf(&b, "  %-11s %s\n", row[0], row[1])
 	}
 	fmt.Fprintf(&b, `

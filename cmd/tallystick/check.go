@@ -109,10 +109,22 @@ func (c *checkCmd) checkTree(ctx context.Context, p *program, store storage.Stor
 	if err != nil {
 		return fmt.Errorf("tree %d could not be checked: %w", tree.ID, err)
 	}
-	fmt.Fprintf(p.Stdout, "tree %d (%s) is in order: %d leaves, root hash %s, %d search keys, %d attestations, %s, %s\n",
+	fmt.Fprintf(p.Stdout, "tree %d (%s) is in order: %d leaves, root hash %s, %d search keys, %d attestations, %s, %s, %s\n",
 		tree.ID, tree.Origin, report.Head.Size, report.Head.Root, report.Keys, report.Attestations,
-		upTo("checkpoint", report.Checkpoint), upTo("high-water mark", report.Mark))
+		upTo("checkpoint", report.Checkpoint), upTo("high-water mark", report.Mark), keyState(spki, tree))
 	return nil
+}
+
+// keyState says whether the tree's key was compared with one from outside the
+// database.
+func keyState(spki []byte, tree storage.Tree) string {
+	switch {
+	case spki == nil:
+		return "the log's public key not at hand"
+	case tree.State != storage.StateActive:
+		return "key not compared (the tree is closed)"
+	}
+	return "the log's public key fits"
 }
 
 func upTo(what string, size int64) string {

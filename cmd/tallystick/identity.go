@@ -33,6 +33,7 @@ type identity struct {
 	keyPath   string
 	password  func() ([]byte, error)
 	host      string // names the log if it is made now
+	guessed   bool   // host is a guess, which is good enough to go on but names no log
 	publicURL string // --public-url; empty if not given
 	now       func() time.Time
 }
@@ -157,6 +158,9 @@ func (i *identity) create(ctx context.Context) (logIdentity, error) {
 			"Name the right database with --storage, or restore it. To begin a new log, use an empty data directory",
 			i.markPath, record.Tree, record.Size, i.where)
 	}
+	if err := i.checkNewName(); err != nil {
+		return logIdentity{}, err
+	}
 	key, generated, err := i.openOrGenerate(ctx)
 	if err != nil {
 		return logIdentity{}, err
@@ -173,6 +177,18 @@ func (i *identity) create(ctx context.Context) (logIdentity, error) {
 		return logIdentity{}, fmt.Errorf("making the log in %s: %w", i.where, err)
 	}
 	return logIdentity{tree, key, true}, nil
+}
+
+// checkNewName refuses a name that a log could not live with: it is never changed.
+func (i *identity) checkNewName() error {
+	if i.guessed {
+		return usageError{fmt.Errorf("%s holds no log yet, and a new one has no name: --listen says no address to reach it by, and the name is in every checkpoint, for ever\n"+
+			"Set --public-url to the URL by which clients will reach it, such as https://log.example.com (for this machine only: http://localhost:3000)", i.where)}
+	}
+	if err := checkHostName(i.host); err != nil {
+		return usageError{fmt.Errorf("no log can be named %q: %w", i.host, err)}
+	}
+	return nil
 }
 
 // joinOther takes the log that another server made in the same moment. If that
@@ -236,9 +252,25 @@ func (i *identity) newTree(key *keys.Key) (storage.Tree, error) {
 	}, nil
 }
 
+// checkHostName says whether a host can name a log. A checkpoint is a signed note,
+// and a name on one is not empty and has neither white space nor a plus sign (C2SP
+// signed-note). Beyond that only printable ASCII is taken, so that the name is what
+// clients find in the URL they use.
+func checkHostName(host string) error {
+	if host == "" {
+		return errors.New("the host name is empty")
+	}
+	for _, r := range host {
+		if r <= ' ' || r > '~' || strings.ContainsRune(`+"\<>`, r) {
+			return fmt.Errorf("the host name %q has %q in it; write international names in their xn-- form", host, r)
+		}
+	}
+	return nil
+}
+
 // hostOf returns the name that a log gets: the host of --public-url, else of the
 // listen address. guessed is true if that address says nothing ("every interface"),
-// so that the name can only be localhost.
+// so that the name can only be guessed.
 func hostOf(publicURL, listen string) (host string, guessed bool, err error) {
 	if publicURL != "" {
 		u, err := parsePublicURL(publicURL)
@@ -254,5 +286,5 @@ func hostOf(publicURL, listen string) (host string, guessed bool, err error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		return "localhost", true, nil
 	}
-	return host, false, nil
+	return strings.ToLower(host), false, nil
 }

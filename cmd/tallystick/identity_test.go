@@ -134,6 +134,8 @@ func TestIdentityRefusals(t *testing.T) {
 			return sequencer.Record{Tree: tree, Head: tlog.Head{Size: 7}}, true, nil
 		}
 	}
+	noRecord := owner.record
+	startNew := func(i *identity) { i.store, i.record = &trees{}, noRecord }
 	for name, c := range map[string]struct {
 		change func(*identity)
 		want   []string
@@ -148,13 +150,13 @@ func TestIdentityRefusals(t *testing.T) {
 		"no active tree": {func(i *identity) {
 			i.store = &trees{list: []storage.Tree{{ID: 1, API: storage.APIv1, State: storage.StateReadOnly}}}
 		}, []string{"none of them is active"}},
-		"new log, named key gone": {func(i *identity) { i.store, i.keyRef = &trees{}, otherKey+".gone" }, []string{"no file", otherKey + ".gone"}},
+		"guessed name":            {func(i *identity) { startNew(i); i.guessed = true }, []string{"--public-url", "the database holds no log yet"}},
+		"impossible name":         {func(i *identity) { startNew(i); i.host = "no such+host" }, []string{`"no such+host"`}},
+		"no name":                 {func(i *identity) { startNew(i); i.host = "" }, []string{"the host name is empty"}},
+		"new log, named key gone": {func(i *identity) { startNew(i); i.keyRef = otherKey + ".gone" }, []string{"no file", otherKey + ".gone"}},
 	} {
 		i := *owner
 		i.record = record(log.tree.ID)
-		if name == "new log, named key gone" {
-			i.record = owner.record
-		}
 		c.change(&i)
 		_, err := i.open(t.Context())
 		if err == nil {
@@ -170,8 +172,9 @@ func TestIdentityRefusals(t *testing.T) {
 	if len(store.list) != 1 {
 		t.Errorf("there are %d trees", len(store.list))
 	}
-	// The same server, with nothing changed, goes on.
-	owner.record = record(log.tree.ID)
+	// The same server, with nothing changed, goes on; a name that it does not need is
+	// no matter.
+	owner.record, owner.guessed = record(log.tree.ID), true
 	owner.publicURL = "https://log.example"
 	if _, err := owner.open(t.Context()); err != nil {
 		t.Error(err)
@@ -188,6 +191,7 @@ func TestHostOf(t *testing.T) {
 		{"https://Log.example:8443/rekor", "0.0.0.0:1", "log.example", false},
 		{"", "127.0.0.1:3000", "127.0.0.1", false},
 		{"", "[::1]:0", "::1", false},
+		{"", "Log.example:0", "log.example", false},
 		{"", "0.0.0.0:3000", "localhost", true},
 		{"", "[::]:3000", "localhost", true},
 		{"", ":3000", "localhost", true},

@@ -10,6 +10,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
+
+	"github.com/tallystick/tallystick/entry"
 )
 
 // Exit codes of the program.
@@ -129,6 +131,7 @@ func (p *program) parser(cmds *commands, src *sources) (*kong.Kong, error) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 		kong.ValueFormatter(withVariable),
 		kong.Resolvers(src),
+		kong.Vars{"kinds": strings.Join(entry.Kinds(), ",")},
 	)
 }
 

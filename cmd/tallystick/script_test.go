@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +33,8 @@ import (
 // they have:
 //
 //	start NAME [args…]       runs "tallystick serve" on a free port, waits for its
-//	                         greeting, and sets $NAME_URL and $NAME_TREE
+//	                         greeting, and sets $NAME_URL, $NAME_ADDRESS (its host and
+//	                         port) and $NAME_TREE
 //	[!] quit NAME [SIGNAL]   sends TERM or the named signal, and waits for the end;
 //	                         its output is then in NAME.out and NAME.err
 //	waiterr NAME REGEXP      waits until a line of its standard error matches
@@ -129,6 +131,8 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 		found[what] = m[1]
 	}
 	ts.Setenv(name+"_URL", found["URL"])
+	_, address, _ := strings.Cut(found["URL"], "://")
+	ts.Setenv(name+"_ADDRESS", address)
 	ts.Setenv(name+"_TREE", found["Tree ID"])
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -264,5 +265,111 @@ func TestServersStartTogether(t *testing.T) {
 	code, out, errs := run(t, nil, "check", "--storage", database, "--key", shared, "--data-dir", dir)
 	if code != exitOK || strings.Count(out, "is in order") != 1 {
 		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+}
+
+// A mark that was lost leaves the log without protection until the next one, and
+// that is said where an operator looks: in the greeting and in the log.
+func TestLostMark(t *testing.T) {
+	f := newField(t, buildBinary(t), 1, "")
+	p := f.servers[0]
+	for i := range 3 {
+		if _, err := p.add(f.pool[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.stop()
+	mark := filepath.Join(p.dir, "log.mark")
+	if err := os.Remove(mark); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	p.stop()
+	for _, want := range []string{
+		"  WARNING     there was no high-water mark " + mark + "; from now on it protects from size 3\n",
+		"level=WARN msg=\"there was no high-water mark:",
+	} {
+		if !strings.Contains(p.log.String(), want) {
+			t.Errorf("not said: %s\n%s", want, p.log.String())
+		}
+	}
+	p.start()
+	p.stop()
+	if strings.Contains(p.log.String(), "no high-water mark") {
+		t.Errorf("said of a mark that is there:\n%s", p.log.String())
+	}
+}
+
+// A health check with the settings of a server asks that server.
+func TestHealthcheckURL(t *testing.T) {
+	for _, c := range []struct {
+		flags []string
+		want  string
+	}{
+		{nil, "http://127.0.0.1:3000"},
+		{[]string{"TALLYSTICK_LISTEN=0.0.0.0:3001"}, "http://127.0.0.1:3001"},
+		{[]string{"TALLYSTICK_LISTEN=:3001", "TALLYSTICK_TLS_CERT=c.pem"}, "https://127.0.0.1:3001"},
+		{[]string{"TALLYSTICK_LISTEN=[::]:3001"}, "http://[::1]:3001"},
+		{[]string{"TALLYSTICK_LISTEN=10.1.2.3:3001", "TALLYSTICK_TLS_CERT=c.pem"}, "https://10.1.2.3:3001"},
+	} {
+		src := &sources{env: environment(c.flags)}
+		var cmds commands
+		parser, err := (&program{Stdout: io.Discard, Stderr: io.Discard}).parser(&cmds, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parser.Parse([]string{"healthcheck"}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := cmds.Healthcheck.url(); got != c.want || err != nil {
+			t.Errorf("%q: %s (%v), not %s", c.flags, got, err, c.want)
+		}
+	}
+	for _, listen := range []string{"127.0.0.1:0", "127.0.0.1"} {
+		if code, _, errs := run(t, map[string]string{"TALLYSTICK_LISTEN": listen}, "healthcheck"); code != exitUsage || !strings.Contains(errs, "--listen") {
+			t.Errorf("%s: exit code %d, %s", listen, code, errs)
+		}
+	}
+}
+
+// The image says nothing on the command line that would come before a variable.
+func TestImageListensWhereItsVariableSays(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nENV TALLYSTICK_LISTEN=0.0.0.0:3000\n", "\nCMD [\"serve\"]\n"} {
+		if !strings.Contains(string(data), want) {
+			t.Errorf("the Dockerfile has no line %q", want)
+		}
+	}
+}
+
+func TestBuildVersion(t *testing.T) {
+	revision := debug.BuildSetting{Key: "vcs.revision", Value: "abc"}
+	for want, info := range map[string]debug.BuildInfo{
+		"v1.2.3":               {Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{revision}},
+		"commit abc":           {Main: debug.Module{Version: "(devel)"}, Settings: []debug.BuildSetting{revision}},
+		"commit abc, modified": {Settings: []debug.BuildSetting{revision, {Key: "vcs.modified", Value: "true"}}},
+		"devel":                {Main: debug.Module{Version: "(devel)"}},
+	} {
+		if got := buildVersion(&info); got != want {
+			t.Errorf("%+v is version %q, not %q", info, got, want)
+		}
+	}
+}
+
+// The operator's GOGC is not touched.
+func TestTuneGC(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	for _, c := range []struct {
+		env  map[string]string
+		want int
+	}{{map[string]string{"GOGC": "70"}, 70}, {nil, gcPercent}} {
+		debug.SetGCPercent(70)
+		tuneGC(c.env)
+		if got := debug.SetGCPercent(70); got != c.want {
+			t.Errorf("with %v the collector is at %d, not %d", c.env, got, c.want)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ import (
 
 // storageSettings say where a log is kept.
 type storageSettings struct {
-	DataDir             string `name:"data-dir" default:"./tallystick-data" group:"storage" help:"Directory of this server: its key, its high-water mark, and the SQLite file. It is made if missing."`
+	DataDir             string `name:"data-dir" default:"./tallystick-data" group:"storage" help:"Directory of this server: its key, its high-water mark, and the SQLite file. It is made, for its owner alone, if missing."`
 	Storage             string `name:"storage" default:"sqlite:" group:"storage" help:"Where the log is kept: sqlite: (in the data directory), sqlite:PATH, postgres://USER@HOST/DATABASE, or memory: (lost at the end)."`
 	StoragePasswordFile string `name:"storage-password-file" placeholder:"FILE" group:"storage" help:"File with the PostgreSQL password. PGPASSWORD and PGPASSFILE work too."`
 	HighWaterMark       string `name:"high-water-mark" placeholder:"FILE" group:"storage" help:"File that remembers, outside the database, what was signed (default: log.mark in the data directory)."`
@@ -32,13 +33,13 @@ type storageSettings struct {
 
 // keySettings say what the log signs with.
 type keySettings struct {
-	Key             string `name:"key" placeholder:"KEY" group:"identity" help:"The log's key: a PEM file, or the URI of a key management service, such as awskms://… (needs the program sigstore-kms-awskms on the PATH). Default: log.key in the data directory, made if there is no log yet."`
+	Key             string `name:"key" placeholder:"KEY" group:"identity" help:"The log's key: a PEM file, or the URI of a key management service, such as awskms://… (needs the program sigstore-kms-awskms on the PATH). Default: log.key in the data directory, made if there is no log yet (one for memory: ends with the server)."`
 	KeyPasswordFile string `name:"key-password-file" placeholder:"FILE" group:"identity" help:"File with the password of the key file. $TALLYSTICK_KEY_PASSWORD works too."`
 }
 
 // serveSettings are the settings of a server.
 type serveSettings struct {
-	PublicURL string `name:"public-url" placeholder:"URL" group:"identity" help:"URL by which clients reach the log. Its host name becomes the name of the log when the log is made, for ever (default: the listen address)."`
+	PublicURL string `name:"public-url" placeholder:"URL" group:"identity" help:"URL by which clients reach the log. Its host name becomes the name of the log when the log is made, for ever (default: the listen address, if it names one host)."`
 	keySettings
 	storageSettings
 
@@ -47,7 +48,7 @@ type serveSettings struct {
 	TLSKey        string `name:"tls-key" placeholder:"FILE" group:"network" help:"Private key of the certificate (PEM)."`
 	MetricsListen string `name:"metrics-listen" placeholder:"ADDRESS" group:"network" help:"Serve /metrics on this address and port, without TLS, and not on the public one."`
 
-	AllowKinds   []string `name:"allow-kinds" placeholder:"KIND" group:"policy" help:"Kinds of entries that are accepted (default: all that this program can check)."`
+	AllowKinds   []string `name:"allow-kinds" placeholder:"KIND" default:"${kinds}" group:"policy" help:"Kinds of entries that are accepted; by default all that this program can check."`
 	V1Duplicates string   `name:"v1-duplicates" default:"existing" enum:"existing,conflict" group:"policy" help:"Answer to an entry that is in the log already: existing (201 with that entry) or conflict (409, as Rekor does)."`
 
 	MaxBody          size `name:"max-body" default:"4MiB" group:"limits" help:"Largest request body; a larger one is refused with 413."`
@@ -98,8 +99,11 @@ func (s *serveSettings) check() error {
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together")
 	}
-	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
-		return fmt.Errorf("--listen %q is not an address and port such as 127.0.0.1:3000", s.Listen)
+	if err := s.checkListen(); err != nil {
+		return err
+	}
+	if s.AllowKinds != nil && len(s.AllowKinds) == 0 {
+		return errors.New("--allow-kinds is empty, so that nothing would be accepted; leave it out to accept all kinds")
 	}
 	if s.PublicURL != "" {
 		if _, err := parsePublicURL(s.PublicURL); err != nil {
@@ -121,6 +125,21 @@ func (s *serveSettings) check() error {
 	return nil
 }
 
+// checkListen checks what becomes, without a --public-url, the name of the log.
+func (s *serveSettings) checkListen() error {
+	host, _, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen %q is not an address and port such as 127.0.0.1:3000", s.Listen)
+	}
+	if host == "" {
+		return nil // every interface
+	}
+	if err := checkHostName(host); err != nil {
+		return fmt.Errorf("--listen %q: %w", s.Listen, err)
+	}
+	return nil
+}
+
 // parsePublicURL checks what becomes, in part, the name of the log for ever.
 func parsePublicURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
@@ -128,10 +147,8 @@ func parsePublicURL(text string) (*url.URL, error) {
 		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("--public-url %q is not a URL such as https://log.example.com", text)
 	}
-	for _, r := range u.Hostname() {
-		if r <= ' ' || r > '~' || strings.ContainsRune(`+"\<>`, r) {
-			return nil, fmt.Errorf("--public-url %q: the host name has %q in it; write international names in their xn-- form", text, r)
-		}
+	if err := checkHostName(u.Hostname()); err != nil {
+		return nil, fmt.Errorf("--public-url %q: %w", text, err)
 	}
 	return u, nil
 }
@@ -178,16 +195,53 @@ func settingText(f *kong.Flag) string {
 	return text
 }
 
-// maskURL returns a storage URL without its password, wherever it stands.
+// masked stands where something is not shown, because it may be a password.
+const masked = "xxxxx"
+
+// maskURL returns --storage without its passwords, wherever they stand. Of what is
+// not a form that this program knows, nothing is shown but the scheme: it may be
+// another program's form, with a password anywhere.
 func maskURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return "(not a URL; not shown, for it may hold a password)"
+	scheme, rest, _ := strings.Cut(text, ":")
+	switch {
+	case scheme == backendSQLite, text == "memory:":
+		return text
+	case scheme == "postgres" || scheme == "postgresql":
+		return maskPostgres(text)
+	case strings.HasPrefix(rest, "//") && schemeForm.MatchString(scheme):
+		return scheme + "://" + masked
 	}
-	q := u.Query()
-	if q.Has("password") {
-		q.Set("password", "xxxxx")
-		u.RawQuery = q.Encode()
+	return masked
+}
+
+// schemeForm is what a URL's scheme looks like (RFC 3986 section 3.1).
+var schemeForm = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*$`)
+
+// maskPostgres masks the password before the host, and every parameter whose name
+// speaks of one (password, sslpassword).
+func maskPostgres(text string) string {
+	u, query, ok := parsePostgres(text)
+	if !ok {
+		return "postgres://" + masked
 	}
+	for name := range query {
+		if strings.Contains(strings.ToLower(name), "password") {
+			query.Set(name, masked)
+		}
+	}
+	u.RawQuery = query.Encode()
 	return u.Redacted()
+}
+
+// parsePostgres reads a URL, and says whether it is one whose parts are certain. An
+// "@", "/", "?" or "#" in a password that was not written as %xx moves the rest of
+// the password to another part, where nothing would mask it.
+func parsePostgres(text string) (*url.URL, url.Values, bool) {
+	u, err := url.Parse(text)
+	if err != nil || !strings.Contains(text, "://") {
+		return nil, nil, false
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	moved := strings.Contains(u.EscapedPath(), "@") || u.User == nil && strings.Contains(u.RawQuery, "@") || strings.Contains(text, "#")
+	return u, query, err == nil && !moved
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tallystick/tallystick/entry"
 )
 
 // run runs the program and returns what it printed.
@@ -81,6 +83,10 @@ func TestFileRefusals(t *testing.T) {
 		"log-format: xml":                 `--log-format must be one of`,
 		"listen: 127.0.0.1":               `--listen "127.0.0.1" is not an address and port`,
 		"tls-cert: x":                     `--tls-cert and --tls-key go together`,
+		"listen: 'a+b:1'":                 `--listen "a+b:1": the host name "a+b" has '+' in it`,
+		"listen: 'a b:1'":                 `the host name "a b" has ' ' in it`,
+		"\nallow-kinds: []":               `line 2: the list is empty`,
+		"allow-kinds: \"\"":               `line 1: the list is empty`,
 		"queue-limit: -1":                 `--queue-limit must be more than 0`,
 		"public-url: log.example":         `--public-url "log.example" is not a URL`,
 	} {
@@ -119,6 +125,11 @@ func TestSecretsAreMasked(t *testing.T) {
 	for _, storage := range []string{
 		"postgres://u:canary@127.0.0.1:1/d", "postgres://127.0.0.1:1/d?user=u&password=canary",
 		"postgres://u:canary@127.0.0.1:1/%zz", "postgres://u:can%zzary@127.0.0.1:1/canary", "mysql://u:canary@h/d",
+		"mysql:u:canary@h/d", "u:canary@tcp(h)/d", "canary:x", "host=h user=u password=canary", "password=canary host=::1", "memory:canary",
+		"POSTGRES://u:canary@h/d", "postgres:u:canary@h/d",
+		"postgres://u@127.0.0.1:1/d?sslpassword=canary", "postgres://u@127.0.0.1:1/d?SSLPassword=canary&passfile=x", "postgres://u@127.0.0.1:1/d?pass%77ord=canary",
+		"postgres://u@127.0.0.1:1/d?sslpassword=canary&sslmode=bogus", "postgres://u@127.0.0.1:1/d?password=canary;x",
+		"postgres://u:1/canary@127.0.0.1:1/d", "postgres://u:1?canary@127.0.0.1:1/d", "postgres://u:1#canary@127.0.0.1:1/d", "postgres://u:1#canary",
 	} {
 		for _, args := range [][]string{{"serve", "--print-config"}, {"serve"}, {"migrate"}, {"check"}} {
 			code, out, errs := run(t, env, append(args, "--storage", storage, "--data-dir", t.TempDir())...)
@@ -215,5 +226,51 @@ func TestStoragePlaces(t *testing.T) {
 		if got, err := s.place(); err == nil {
 			t.Errorf("%q was taken for %+v", storage, got)
 		}
+	}
+}
+
+// What is no secret is shown, so that one sees which storage is meant.
+func TestMaskedStorage(t *testing.T) {
+	for storage, want := range map[string]string{
+		"sqlite:":        "sqlite:",
+		"sqlite:/x/y.db": "sqlite:/x/y.db",
+		"memory:":        "memory:",
+		"postgres://u@h:1/d?passfile=f&sslmode=disable":  "postgres://u@h:1/d?passfile=f&sslmode=disable",
+		"postgresql://u:p@h/d":                           "postgresql://u:xxxxx@h/d",
+		"postgres://h/d?sslpassword=p&sslpassword=p&a=b": "postgres://h/d?a=b&sslpassword=xxxxx",
+		"postgres://h/d%40x?user=u%40h":                  "postgres://h/d%40x?user=u%40h",
+		"postgres://u@h/d?application_name=a@b":          "postgres://u@h/d?application_name=a%40b",
+		"mysql://u:p@h/d":                                "mysql://xxxxx",
+		"host=h user=u password=p":                       "xxxxx",
+	} {
+		if got := maskURL(storage); got != want {
+			t.Errorf("%q is shown as %q, not %q", storage, got, want)
+		}
+	}
+}
+
+// Every kind is accepted unless some are named; naming none is a mistake.
+func TestAllowKinds(t *testing.T) {
+	all := strings.Join(entry.Kinds(), ",")
+	for _, env := range []map[string]string{nil, {"TALLYSTICK_ALLOW_KINDS": ""}} {
+		if got := effective(t, env)["allow-kinds"]; got != all {
+			t.Errorf("with %v: %q, not %q", env, got, all)
+		}
+	}
+	if got := effective(t, map[string]string{"TALLYSTICK_ALLOW_KINDS": "dsse"})["allow-kinds"]; got != "dsse" {
+		t.Errorf("dsse gives %q", got)
+	}
+	for _, arg := range []string{"--allow-kinds=", "--allow-kinds=,"} {
+		if code, out, errs := run(t, nil, "serve", "--storage=memory:", "--listen=127.0.0.1:-1", arg); code != exitUsage || !strings.Contains(errs, "--allow-kinds") {
+			t.Errorf("%s: exit code %d: %s%s", arg, code, out, errs)
+		}
+	}
+}
+
+// What is printed can be read again, and means the same.
+func TestPrintedSettings(t *testing.T) {
+	_, out, _ := run(t, nil, "serve", "--print-config")
+	if code, again, errs := run(t, nil, "serve", "--print-config", "--config", write(t, out)); code != exitOK || again != out {
+		t.Errorf("exit code %d: %s%s, not %s", code, again, errs, out)
 	}
 }

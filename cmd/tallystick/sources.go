@@ -156,8 +156,11 @@ func (s *sources) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 	}
 	value, origin := s.env[variable(flag.Name)], variable(flag.Name)
 	if value == "" {
-		setting := s.set[flag.Name]
+		setting, given := s.set[flag.Name]
 		value, origin = setting.value, fmt.Sprintf("%s line %d", s.file, setting.line)
+		if given && value == "" && flag.IsSlice() {
+			return nil, fmt.Errorf("%s: the list is empty; leave it out for the default", origin)
+		}
 	}
 	if value == "" {
 		return nil, nil

@@ -84,25 +84,25 @@ func (s *storageSettings) place() (place, error) {
 		return place{backendSQLite, strings.TrimPrefix(rest, "//")}, nil
 	case "memory":
 		if rest != "" {
-			return place{}, usageError{fmt.Errorf("--storage %q: memory: takes nothing behind it", s.Storage)}
+			return place{}, usageError{errors.New("--storage: memory: takes nothing behind it")}
 		}
 		return place{backend: backendMemory}, nil
 	case "postgres", "postgresql":
 		return s.postgres()
 	}
-	return place{}, usageError{fmt.Errorf("--storage %q names no storage; it can be memory:, sqlite:, sqlite:PATH or postgres://USER@HOST/DATABASE", maskURL(s.Storage))}
+	return place{}, usageError{fmt.Errorf("--storage names no storage (%s); it can be memory:, sqlite:, sqlite:PATH or postgres://USER@HOST/DATABASE", maskURL(s.Storage))}
 }
 
 func (s *storageSettings) postgres() (place, error) {
-	u, err := url.Parse(s.Storage)
-	if err != nil || !strings.Contains(s.Storage, "://") {
-		// The error of net/url repeats the URL, with the password in it.
-		return place{}, usageError{fmt.Errorf("--storage is not a URL such as postgres://USER@HOST:5432/DATABASE (special characters in a password are written as %%xx; --storage-password-file spares that)")}
+	u, query, ok := parsePostgres(s.Storage)
+	if !ok {
+		// Not shown: any part of it may be the password.
+		return place{}, usageError{errors.New("--storage is not a URL such as postgres://USER@HOST:5432/DATABASE (special characters, above all in a password, are written as %xx; --storage-password-file spares that)")}
 	}
 	if s.StoragePasswordFile == "" {
 		return place{backendPostgres, s.Storage}, nil
 	}
-	if _, has := u.User.Password(); has || u.Query().Has("password") {
+	if _, has := u.User.Password(); has || query.Has("password") {
 		return place{}, usageError{fmt.Errorf("--storage has a password in it and --storage-password-file is given too")}
 	}
 	secret, err := readSecret(s.StoragePasswordFile)

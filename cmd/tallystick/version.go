@@ -27,13 +27,26 @@ func version() string {
 	if !ok {
 		return "unknown"
 	}
+	return buildVersion(info)
+}
+
+// buildVersion returns the version that the Go tool made up from the tags and the
+// commit, else the commit, else "devel": a build outside a checkout, or without
+// version control (-buildvcs=false).
+func buildVersion(info *debug.BuildInfo) string {
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		return v
 	}
+	stamped := map[string]string{}
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return "commit " + s.Value
-		}
+		stamped[s.Key] = s.Value
 	}
-	return "unknown"
+	commit := stamped["vcs.revision"]
+	switch {
+	case commit == "":
+		return "devel"
+	case stamped["vcs.modified"] == "true":
+		return "commit " + commit + ", modified"
+	}
+	return "commit " + commit
 }
