@@ -24,7 +24,7 @@ help: ## List the targets
 
 .PHONY: build
 build: ## Build the program: ./tallystick, static, stripped
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o tallystick ./cmd/tallystick
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X main.release=$$(git describe --always --dirty)" -o tallystick ./cmd/tallystick
 
 .PHONY: test
 test: deps lint test-race fuzz-short e2e-tools e2e ## Everything that must pass: lint, unit tests, short fuzz, real clients

@@ -115,7 +115,7 @@ func proposeDSSE(p *Parser, spec []byte) (draft, error) {
 			return draft{}, errors.New("signature in the envelope is not padded base64 of the standard alphabet: its canonical form could not be read again")
 		}
 	}
-	keys, err := matchKeys(p, e, d.verifiers, true)
+	keys, err := newChecker(e).matchKeys(p, e.Signatures, d.verifiers, true)
 	if err != nil {
 		return draft{}, err
 	}

@@ -13,6 +13,7 @@ package entry
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 
 	"github.com/tallystick/tallystick/sig"
@@ -20,8 +21,10 @@ import (
 )
 
 // MaxKeys is the largest number of search keys of one entry. An entry with more
-// is refused rather than indexed in part.
-const MaxKeys = 8192
+// is refused rather than indexed in part, as is one with a key that is too long
+// (tlog.MaxKeyValue): search is complete. It is enough for the largest statement
+// that sigstore-go verifies, 1,024 subjects, with three digests each.
+const MaxKeys = 4096
 
 // DefaultKeyCache is how many parsed keys and certificates a Parser remembers
 // unless told otherwise.
@@ -42,8 +45,9 @@ type Options struct {
 
 // Parser reads entries. It may be used by many goroutines.
 type Parser struct {
-	opts Options
-	keys *sig.Cache
+	opts   Options
+	keys   *sig.Cache
+	semver *regexp.Regexp
 }
 
 // New returns a Parser. It is an error to allow a kind that is not known.
@@ -53,7 +57,7 @@ func New(opts Options) (*Parser, error) {
 			return nil, fmt.Errorf("kind %q is not one of %q", k, Kinds())
 		}
 	}
-	p := &Parser{opts: opts}
+	p := &Parser{opts: opts, semver: regexp.MustCompile(semver)}
 	switch {
 	case opts.KeyCache == 0:
 		p.keys = sig.NewCache(DefaultKeyCache)
@@ -159,7 +163,7 @@ func find(name, version string) (*kind, error) {
 // Propose reads one proposed entry, from its first byte on, and returns what is to
 // be logged. Every error is an *Error.
 func (p *Parser) Propose(raw []byte) (Proposed, error) {
-	h, err := readHeader(raw)
+	h, err := p.readHeader(raw)
 	if err != nil {
 		return Proposed{}, err
 	}
@@ -177,7 +181,7 @@ func (p *Parser) Propose(raw []byte) (Proposed, error) {
 	if len(d.body) > tlog.MaxLeaf {
 		return Proposed{}, invalid(fmt.Errorf("canonical entry has %d bytes, more than the %d that a leaf of the log can have", len(d.body), tlog.MaxLeaf))
 	}
-	keys, err := d.keys.list()
+	keys, err := d.keys.complete()
 	if err != nil {
 		return Proposed{}, invalid(err)
 	}
@@ -195,7 +199,7 @@ func (p *Parser) Propose(raw []byte) (Proposed, error) {
 // Options.Kinds does not matter. Every error is an *Error, answered with 400 even
 // if the kind is missing or unknown.
 func (p *Parser) Lookup(raw []byte) (tlog.Hash, error) {
-	h, err := readHeader(raw)
+	h, err := p.readHeader(raw)
 	if err != nil {
 		return tlog.Hash{}, inQuery(err)
 	}
@@ -222,7 +226,7 @@ func (p *Parser) Lookup(raw []byte) (tlog.Hash, error) {
 // yields no keys, but no error: logs that were imported hold such ones. With an
 // error, kind and version are set if they could be read.
 func (p *Parser) Committed(body []byte) (Info, error) {
-	h, err := readHeader(body)
+	h, err := p.readHeader(body)
 	if err != nil {
 		return Info{Kind: h.kind, Version: h.version}, err
 	}

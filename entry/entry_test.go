@@ -128,6 +128,9 @@ func TestSearchKeyLimits(t *testing.T) {
 	}
 	_, err = p.Propose(dsseProposal(t, envelope(t, inTotoType, statement(MaxKeys-others+1), s), s))
 	wantError(t, err, Invalid, 400)
+	if want := fmt.Sprintf("%d search keys, more than %d", MaxKeys+1, MaxKeys); err != nil && !strings.Contains(err.Error(), want) {
+		t.Errorf("error %q, want %q", err, want)
+	}
 	// The same digest many times is one key.
 	many := []byte(`{"subject":[` + strings.Repeat(`{"digest":{"sha1":"ab"}},`, 2*MaxKeys) + `{}]}`)
 	got, err = p.Propose(dsseProposal(t, envelope(t, inTotoType, many, s), s))
@@ -162,6 +165,9 @@ func TestStatementKeys(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%.80s: keys %.80q, want %.80q", payload, got, want)
+		}
+		if refused := strings.Contains(payload, "ffff\"") && want == nil || strings.Contains(payload, "Ⱥ") || strings.Contains(payload, "\xff"); refused != (s.err != nil) {
+			t.Errorf("%.80s: %v", payload, s.err)
 		}
 		s = keySet{}
 		if s.statement("text/plain", []byte(payload)); s.keys != nil {
@@ -352,7 +358,7 @@ func TestRekord(t *testing.T) {
 }
 
 func TestSignatureLimits(t *testing.T) {
-	p, s, ed := newParser(t), testSigner(t, "ecdsa-p256"), testSigner(t, "ed25519")
+	p, s := newParser(t), testSigner(t, "ecdsa-p256")
 	times := func(n int, s signer) []signer { return slices.Repeat([]signer{s}, n) }
 	env := envelope(t, inTotoType, []byte("{}"), times(MaxSignatures+1, s)...)
 	_, err := p.Propose(dsseProposal(t, env, s))
@@ -362,21 +368,6 @@ func TestSignatureLimits(t *testing.T) {
 	wantError(t, err, Invalid, 400)
 	if _, err = p.Propose(dsseProposal(t, env, times(MaxSignatures, s)...)); err != nil {
 		t.Errorf("%d verifiers: %v", MaxSignatures, err)
-	}
-	// Ed25519 hashes a large payload for every check.
-	large := bytes.Repeat([]byte("x"), 3<<20)
-	c := newChecker(&sig.Envelope{Payload: large})
-	key, err := sig.ParsePEM([]byte(ed.pem))
-	if err != nil {
-		t.Fatal(err)
-	}
-	checks := 0
-	for err == nil && checks < 1000 {
-		_, err = c.verifies(key, sig.Signature{Sig: make([]byte, ed25519.SignatureSize)})
-		checks++
-	}
-	if checks < 16 || checks > 32 {
-		t.Errorf("%d checks of a 3 MiB payload", checks)
 	}
 }
 

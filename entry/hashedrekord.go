@@ -138,7 +138,9 @@ func proposeHashedRekord(p *Parser, spec []byte) (draft, error) {
 }
 
 // pairAllowed holds Rekor's default client-signing-algorithms: only these pairs of
-// key and hash are accepted.
+// key and hash are accepted. An RSA key's size is counted in whole bytes, as there: a
+// modulus of 2,041 to 2,047 bits, which some old key generators make, passes for
+// 2,048 (sigstore/sigstore, pkg/signature/algorithm_registry.go).
 func pairAllowed(key crypto.PublicKey, hash crypto.Hash) bool {
 	switch key := key.(type) {
 	case *rsa.PublicKey:

@@ -126,7 +126,7 @@ func proposeIntoto002(p *Parser, spec []byte) (draft, error) {
 	for i, s := range t.signatures {
 		pems[i] = s.key
 	}
-	if _, err := matchKeys(p, e, pems, false); err != nil {
+	if _, err := newChecker(e).matchKeys(p, e.Signatures, pems, false); err != nil {
 		return draft{}, err
 	}
 	t.payloadHash = sha256Digest(sha256.Sum256(e.Payload))

@@ -1,6 +1,7 @@
 package entry
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -11,20 +12,39 @@ import (
 	"github.com/tallystick/tallystick/tlog"
 )
 
-// keySet collects search keys. Values that nobody could ask for leave no key: empty
-// ones, those longer than tlog.MaxKeyValue, and those that are not valid UTF-8 or hold a
-// NUL, which PostgreSQL cannot store.
+// keySet collects search keys. Empty values leave none. A value that cannot be a
+// search key (see searchable) is noted: an entry that could not be found by
+// something that it has is refused, as one with too many keys is.
 type keySet struct {
 	keys []tlog.Key
+	err  error // names the first value that cannot be a search key
 }
 
 func (s *keySet) add(t tlog.KeyType, value string) {
-	if k, ok := searchable(t, value); ok {
+	k, ok := searchable(t, value)
+	switch {
+	case ok:
 		s.keys = append(s.keys, k)
+	case value != "" && s.err == nil:
+		s.err = unsearchable(t, value)
 	}
 }
 
-// searchable returns the key with the value in lower case, if it can be one.
+// unsearchable says why a value is not searchable.
+func unsearchable(t tlog.KeyType, value string) error {
+	what := map[tlog.KeyType]string{tlog.KeyIdentity: "name in the certificate", tlog.KeyIssuer: "issuer in the certificate"}[t]
+	if what == "" {
+		what = "digest"
+	}
+	if !validText(value) {
+		return fmt.Errorf("%s could not be searched for: %q is not valid UTF-8 or holds a NUL", what, clip(value))
+	}
+	return fmt.Errorf("%s could not be searched for: %d bytes in lower case, more than %d", what, len(strings.ToLower(value)), tlog.MaxKeyValue)
+}
+
+// searchable returns the key with the value in lower case, if it can be one: not
+// empty, not longer than tlog.MaxKeyValue, in valid UTF-8 and without NUL, which
+// PostgreSQL cannot store.
 func searchable(t tlog.KeyType, value string) (tlog.Key, bool) {
 	if len(value) == 0 || len(value) > tlog.MaxKeyValue || !validText(value) {
 		return tlog.Key{}, false
@@ -60,7 +80,7 @@ const inTotoType = "application/vnd.in-toto+json"
 // materials of its SLSA provenance (predicate.materials; not SLSA 1's
 // resolvedDependencies, as in Rekor), each as "<algorithm>:<value>". What is not
 // of the form is passed over: for such payloads Rekor would index less, never more. A
-// payload that is not JSON has none.
+// payload that is not JSON has none. A digest that cannot be a search key is noted.
 func (s *keySet) statement(payloadType string, payload []byte) {
 	if payloadType != inTotoType {
 		return
@@ -78,6 +98,7 @@ func (s *keySet) statement(payloadType string, payload []byte) {
 	})
 	if err == nil && r.End() == nil {
 		s.keys = append(s.keys, found.keys...)
+		s.err = cmp.Or(s.err, found.err)
 	}
 }
 
@@ -116,7 +137,7 @@ func (s *keySet) statementDigest(r *strictjson.Reader, algorithm []byte) error {
 		return nil
 	}
 	value, err := r.Text()
-	if err == nil && len(algorithm)+len(value) <= tlog.MaxKeyValue {
+	if err == nil {
 		s.add(tlog.KeyDigest, string(algorithm)+":"+string(value))
 	}
 	return err
@@ -128,7 +149,16 @@ func lenient(data []byte) strictjson.Reader {
 	return r
 }
 
-// list returns the keys, or an error if they are too many.
+// complete returns the keys, or an error if they are too many or if there should be
+// one that cannot be.
+func (s *keySet) complete() ([]tlog.Key, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.list()
+}
+
+// list returns the keys that there are, or an error if they are too many.
 func (s *keySet) list() ([]tlog.Key, error) {
 	if len(s.keys) <= MaxKeys {
 		return s.keys, nil

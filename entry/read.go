@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 
 	"github.com/tallystick/tallystick/sig/strictjson"
 )
@@ -20,9 +19,12 @@ type header struct {
 // semver is the pattern of apiVersion in Rekor's OpenAPI document (semver.org).
 const semver = `^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$`
 
+// maxVersion is the longest apiVersion that is held against the pattern, in bytes.
+const maxVersion = 256
+
 // readHeader reads the outer object. Its checks come in Rekor's order: JSON, kind
 // present, kind known, apiVersion, spec. What follows the object is ignored.
-func readHeader(raw []byte) (header, error) {
+func (p *Parser) readHeader(raw []byte) (header, error) {
 	var h header
 	var version, name []byte
 	r := strictjson.New(raw)
@@ -49,10 +51,10 @@ func readHeader(raw []byte) (header, error) {
 		return h, malformed(err)
 	}
 	h.kind, h.version = string(name), string(version)
-	return h, h.check(version != nil)
+	return h, p.checkHeader(h, version != nil)
 }
 
-func (h header) check(hasVersion bool) error {
+func (p *Parser) checkHeader(h header, hasVersion bool) error {
 	if h.kind == "" {
 		return required("kind")
 	}
@@ -64,7 +66,7 @@ func (h header) check(hasVersion bool) error {
 	switch {
 	case !hasVersion:
 		return required("apiVersion")
-	case err != nil && !regexp.MustCompile(semver).MatchString(h.version):
+	case err != nil && (len(h.version) > maxVersion || !p.semver.MatchString(h.version)):
 		return &Error{Incomplete, 605, "apiVersion in body should match '" + semver + "'"}
 	case h.spec == nil:
 		return required("spec")

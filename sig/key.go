@@ -9,6 +9,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -17,6 +18,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/bits"
 	"sync"
 )
 
@@ -29,6 +31,12 @@ const (
 	// MaxRSABits is the largest RSA modulus: a check's cost grows with its square.
 	// It is the limit of crypto/tls.
 	MaxRSABits = 8192
+	// MaxRSAExponent is the largest RSA exponent, that of crypto/rsa: a check's cost
+	// grows with its length.
+	MaxRSAExponent = 1<<31 - 1
+	// MaxCertificateSignature is the longest signature of a certificate, in bytes: no
+	// longer one could be checked.
+	MaxCertificateSignature = MaxRSABits / 8
 )
 
 const (
@@ -58,8 +66,9 @@ type Key struct {
 
 // ParsePEM reads a PKIX public key ("PUBLIC KEY"), a certificate, or a chain of up
 // to MaxChain certificates, leaf first. White space around and text before the
-// first block are ignored; anything else beside the blocks is an error. Neither
-// validity periods nor the chain's signatures are looked at (see VerifyChain).
+// first block are ignored; anything else beside the blocks is an error. The key of
+// every certificate has to be usable, not the leaf's alone. Neither validity periods
+// nor the chain's signatures are looked at (see VerifyChain).
 func ParsePEM(data []byte) (*Key, error) {
 	if len(data) > MaxPEM {
 		return nil, fmt.Errorf("invalid public key: %d bytes of PEM, more than %d", len(data), MaxPEM)
@@ -79,7 +88,7 @@ func ParsePEM(data []byte) (*Key, error) {
 		}
 		chain = append(chain, c)
 		if len(rest) == 0 {
-			return newCertificateKey(chain)
+			return newCertificateKey(chain), nil
 		}
 		if len(chain) == MaxChain {
 			return nil, fmt.Errorf("invalid public key: more than %d certificates", MaxChain)
@@ -98,6 +107,12 @@ func certificateIn(block *pem.Block) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("invalid certificate: %w", err)
 	}
+	if n := len(c.Signature); n > MaxCertificateSignature {
+		return nil, fmt.Errorf("invalid certificate: signature of %d bytes, more than %d", n, MaxCertificateSignature)
+	}
+	if err := usable(c.PublicKey); err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
 	return c, nil
 }
 
@@ -107,10 +122,10 @@ func ParsePublicKey(der []byte) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("invalid public key: %w", err)
 	}
-	k := &Key{Public: pub}
-	if err := k.usable(); err != nil {
+	if err := usable(pub); err != nil {
 		return nil, err
 	}
+	k := &Key{Public: pub}
 	canonical, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
 		return nil, fmt.Errorf("encoding public key: %w", err)
@@ -125,15 +140,13 @@ func ParseCertificate(der []byte) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newCertificateKey([]*x509.Certificate{c})
+	return newCertificateKey([]*x509.Certificate{c}), nil
 }
 
-func newCertificateKey(chain []*x509.Certificate) (*Key, error) {
+// newCertificateKey makes a Key of certificates that certificateIn has passed.
+func newCertificateKey(chain []*x509.Certificate) *Key {
 	leaf := chain[0]
 	k := &Key{Public: leaf.PublicKey, Certificates: chain}
-	if err := k.usable(); err != nil {
-		return nil, err
-	}
 	k.Identities = Identities(leaf)
 	k.Issuers = Issuers(leaf)
 	k.chain = sync.OnceValue(func() error { return verifyChain(chain) })
@@ -142,7 +155,7 @@ func newCertificateKey(chain []*x509.Certificate) (*Key, error) {
 		text.Write(pem.EncodeToMemory(&pem.Block{Type: typeCertificate, Bytes: c.Raw}))
 	}
 	k.setPEM(text.Bytes())
-	return k, nil
+	return k
 }
 
 func (k *Key) setPEM(text []byte) {
@@ -150,48 +163,55 @@ func (k *Key) setPEM(text []byte) {
 	k.PEMHash = sha256.Sum256(text)
 }
 
-// usable reports whether signatures can be checked with the key.
-func (k *Key) usable() error {
-	switch pub := k.Public.(type) {
-	case *ecdsa.PublicKey, ed25519.PublicKey:
+// usable reports whether signatures can be checked with the key, at a bounded cost.
+func usable(key crypto.PublicKey) error {
+	switch pub := key.(type) {
+	case ed25519.PublicKey, *ecdsa.PublicKey: // crypto/x509 reads P-224 to P-521 only
 		return nil
 	case *rsa.PublicKey:
 		if n := pub.N.BitLen(); n > MaxRSABits {
 			return fmt.Errorf("invalid public key: RSA key of %d bits, more than %d", n, MaxRSABits)
 		}
+		if pub.E > MaxRSAExponent {
+			return fmt.Errorf("invalid public key: RSA exponent %d, more than %d", pub.E, MaxRSAExponent)
+		}
 		return nil
 	}
-	return fmt.Errorf("unsupported public key type %T", k.Public)
+	return fmt.Errorf("unsupported public key type %T: not RSA, ECDSA or Ed25519", key)
 }
 
-// VerifyChain checks that each certificate leads to the last of the chain, which
-// is taken for the root, at the time when the leaf became valid and for any
-// purpose. It says nothing about trust. A bare key or a single certificate passes.
-// The answer is computed once.
-func (k *Key) VerifyChain() error {
-	if len(k.Certificates) < 2 {
-		return nil
+// Cost returns what one signature check with the key takes, in checks with a P-256
+// key (some 70 µs), rounded up: 1 for Ed25519 (and its hashing comes on top), 8 for
+// P-384, 22 for P-521; 2 for RSA-2048, 8 for RSA-4096, 32 for RSA-8192 with the
+// usual exponent 65537, and up to 3.3 times that with larger ones.
+func (k *Key) Cost() int { return keyCost(k.Public) }
+
+// keyCost follows measurements of Go 1.26 on amd64.
+func keyCost(key crypto.PublicKey) int {
+	switch pub := key.(type) {
+	case *rsa.PublicKey:
+		kibits := (pub.N.BitLen() + 1023) / 1024
+		steps := bits.Len(uint(pub.E)) + bits.OnesCount(uint(pub.E)) // 19 for 65537
+		return 1 + (kibits*kibits*steps-1)/38
+	case *ecdsa.PublicKey:
+		switch pub.Curve {
+		case elliptic.P256():
+			return 1
+		case elliptic.P224():
+			return 3
+		case elliptic.P384():
+			return 8
+		}
+		return 22
 	}
-	return k.chain()
+	return 1
 }
 
-func verifyChain(chain []*x509.Certificate) error {
-	last := len(chain) - 1
-	roots, others := x509.NewCertPool(), x509.NewCertPool()
-	roots.AddCert(chain[last])
-	for _, c := range chain[1:last] {
-		others.AddCert(c)
-	}
-	_, err := chain[0].Verify(x509.VerifyOptions{
-		Roots:         roots,
-		Intermediates: others,
-		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-		CurrentTime:   chain[0].NotBefore,
-	})
-	if err != nil {
-		return fmt.Errorf("certificate chain: %w", err)
-	}
-	return nil
+// SamePublic reports whether two keys are the same public key, whatever certificate
+// they came in.
+func (k *Key) SamePublic(other *Key) bool {
+	pub, ok := k.Public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && pub.Equal(other.Public)
 }
 
 // SPKIHash returns the SHA-256 of the key's SubjectPublicKeyInfo: the log ID of a
