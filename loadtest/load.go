@@ -21,6 +21,8 @@ type phase struct {
 	rate    float64
 	time    time.Duration
 	entries int
+	// twin: every other client uses a second server on the same database.
+	twin bool
 }
 
 // outcome is what a phase measured.
@@ -36,6 +38,7 @@ type outcome struct {
 // writers logged before.
 type load struct {
 	address string // host and port of the server
+	twin    string // and of a second one; empty if there is none
 	observe func() (observation, error)
 	auditor *auditor
 	corpus  *corpus
@@ -84,10 +87,10 @@ func (l *load) run(p phase) (*outcome, error) {
 	var writers, readers sync.WaitGroup
 	written := make(chan struct{})
 	for i := range writes {
-		writers.Go(func() { l.write(entries, &writes[i]) })
+		writers.Go(func() { l.write(l.server(p, i), entries, &writes[i]) })
 	}
 	for i := range reads {
-		readers.Go(func() { l.read(end, written, &reads[i]) })
+		readers.Go(func() { l.read(l.server(p, i), end, written, &reads[i]) })
 	}
 	writers.Wait()
 	if p.writers > 0 {
@@ -157,8 +160,16 @@ func (l *load) source(p phase, start, end time.Time) func() (due, bool) {
 	return func() (due, bool) { d, ok := <-queue; return d, ok }
 }
 
-func (l *load) write(entries func() (due, bool), s *samples) {
-	c := &client{address: l.address}
+// server returns the address that a client uses.
+func (l *load) server(p phase, client int) string {
+	if p.twin && client%2 == 1 {
+		return l.twin
+	}
+	return l.address
+}
+
+func (l *load) write(address string, entries func() (due, bool), s *samples) {
+	c := &client{address: address}
 	defer c.close()
 	for {
 		d, ok := entries()
@@ -174,8 +185,8 @@ func (l *load) write(entries func() (due, bool), s *samples) {
 
 // read asks for entries by index and by ID in turn, until end or until writers
 // are done.
-func (l *load) read(end time.Time, written <-chan struct{}, s *samples) {
-	c := &client{address: l.address}
+func (l *load) read(address string, end time.Time, written <-chan struct{}, s *samples) {
+	c := &client{address: address}
 	defer c.close()
 	for byID := false; time.Now().Before(end); byID = !byID {
 		select {

@@ -159,6 +159,17 @@ func (s *settings) measure(ctx context.Context, storage, dir string, bare time.D
 		{name: fmt.Sprintf("%d readers", s.readers), readers: s.readers, time: s.time},
 		{name: fmt.Sprintf("%d writers and %d readers", s.writers/2, s.readers/2), writers: s.writers / 2, readers: s.readers / 2, time: s.time},
 	}
+	if t.pg != nil { // one server and two, one after the other, with the second one running
+		if err := t.startTwin(); err != nil {
+			return err
+		}
+		l.twin = t.twin.address
+		for range 2 {
+			phases = append(phases,
+				phase{name: fmt.Sprintf("%d writers, again", s.writers), writers: s.writers, time: s.time / 2},
+				phase{name: fmt.Sprintf("%d writers on 2 servers", s.writers), writers: s.writers, time: s.time / 2, twin: true})
+		}
+	}
 	var many *outcome
 	for i, p := range phases {
 		progress("%s: signing artifacts for: %s", storage, p.name)

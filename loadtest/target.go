@@ -30,6 +30,14 @@ type target struct {
 	pg      *database // where it keeps its entries; nil for SQLite in the data directory
 	address string    // host and port, once it was started
 	process *exec.Cmd // nil if it does not run
+	key     string    // of another server's log; empty for one of its own
+	twin    *target   // a second server on the same database; nil for none
+}
+
+// startTwin starts a second server on the same database.
+func (t *target) startTwin() error {
+	t.twin = &target{program: t.program, dir: t.dir + "-twin", pg: t.pg, key: filepath.Join(t.dir, "log.key")}
+	return t.twin.start()
 }
 
 // sqliteFile is where the server keeps its entries, if not in PostgreSQL.
@@ -50,7 +58,11 @@ func (t *target) start() error {
 		return err
 	}
 	defer output.Close() // the process has its own
-	t.process = exec.Command(t.program, "serve", "--listen", t.address, "--data-dir", t.dir, "--storage", storage)
+	args := []string{"serve", "--listen", t.address, "--data-dir", t.dir, "--storage", storage}
+	if t.key != "" {
+		args = append(args, "--key", t.key)
+	}
+	t.process = exec.Command(t.program, args...)
 	t.process.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TALLYSTICK_") })
 	t.process.Stdout, t.process.Stderr = output, output
 	if err := t.process.Start(); err != nil {
@@ -69,6 +81,12 @@ func (t *target) start() error {
 
 // stop ends the server in order. It does nothing if none runs.
 func (t *target) stop() error {
+	if t.twin != nil {
+		if err := t.twin.stop(); err != nil {
+			return err
+		}
+		t.twin = nil
+	}
 	if t.process == nil {
 		return nil
 	}
@@ -143,6 +161,11 @@ func (t *target) observe() (observation, error) {
 	o.cpu.client, errs[3] = ownCPU()
 	if t.pg != nil {
 		o.cpu.database, errs[4] = treeCPU(t.pg.pid)
+	}
+	if t.twin != nil {
+		twin, err := t.twin.observe()
+		o.batches, o.entries, o.cpu.server = o.batches+twin.batches, o.entries+twin.entries, o.cpu.server+twin.cpu.server
+		errs[0] = errors.Join(errs[0], err)
 	}
 	return o, errors.Join(errs[:]...)
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -66,7 +65,7 @@ func fitOf(kind, offer string) int {
 }
 
 // checkContentType refuses a body that is not declared to be JSON. Parameters,
-// such as charset, are ignored.
+// such as charset, are ignored, whatever their form.
 func checkContentType(h http.Header) error {
 	declared := h.Get("Content-Type")
 	if declared == typeJSON {
@@ -75,10 +74,8 @@ func checkContentType(h http.Header) error {
 	if declared == "" {
 		declared = "application/octet-stream"
 	}
-	kind, _, err := mime.ParseMediaType(declared)
-	if err != nil {
-		kind = declared
-	}
+	kind, _, _ := strings.Cut(declared, ";")
+	kind = strings.ToLower(strings.TrimSpace(kind))
 	if kind != typeJSON {
 		return refuse(http.StatusUnsupportedMediaType,
 			"unsupported media type %q, only [%s] are allowed", cut(kind, 100), typeJSON)

@@ -1,32 +1,32 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"slices"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 )
 
 const (
-	// firstRead is the buffer that a body of unknown or great length begins with.
-	// It doubles as bytes arrive, so that a client that only promises a large body
-	// takes no memory for it.
-	firstRead = 16 << 10
-	// maxWait is how long a body waits for others to give back memory before its
-	// request is refused: short, so that the refusal comes before clients give up.
-	maxWait = time.Second
+	// firstRead is the buffer that a body begins with. It is not charged: a
+	// connection costs the server more than that, and one that only promises a body
+	// takes nothing from the others.
+	firstRead = 512
+	// growth is by how much the buffer grows when it is full: so what is charged for
+	// a body is at most this many times what arrived of it.
+	growth = 4
+	// smallBody is the most bytes of one body in the reserve for small ones. Most
+	// entries are smaller.
+	smallBody = 16 << 10
 )
 
 // bodies reads request bodies within limits.
 type bodies struct {
-	limit   int64               // bytes of one body
-	timeout time.Duration       // for one body to arrive
-	budget  *semaphore.Weighted // bytes of all bodies that are held at once
+	limit   int64         // bytes of one body
+	timeout time.Duration // for one body to arrive
+	budget  *budget       // bytes of all bodies that are held at once
 }
 
 // read returns the whole body and a function that gives its memory back to the
@@ -39,17 +39,16 @@ func (b *bodies) read(x *exchange, r *http.Request) (body []byte, release func()
 		b.drain(r)
 		return nil, nil, err
 	}
-	held := int64(0)
-	release = func() { b.budget.Release(held) }
-	body, err = b.fill(r, &held)
+	held := b.budget.account()
+	body, err = b.fill(r, held)
 	if err != nil {
-		release()
+		held.close()
 		b.drain(r)
 		return nil, nil, err
 	}
 	// Else the deadline would end the wait for the log.
 	conn.SetReadDeadline(time.Time{})
-	return body, release, nil
+	return body, held.close, nil
 }
 
 // head refuses a body by what its headers say.
@@ -67,23 +66,18 @@ func (b *bodies) head(r *http.Request) error {
 // answer only when they have sent everything, and see a closed connection instead.
 func (b *bodies) drain(r *http.Request) { io.CopyN(io.Discard, r.Body, b.limit) }
 
-// fill reads the body into memory that it takes from the budget; held counts it.
-func (b *bodies) fill(r *http.Request, held *int64) ([]byte, error) {
-	size := int64(firstRead)
-	if r.ContentLength >= 0 {
-		size = min(size, r.ContentLength+1)
-	}
-	var buf []byte
+// fill reads the body into memory that it charges as bytes arrive.
+func (b *bodies) fill(r *http.Request, held *account) ([]byte, error) {
+	buf := make([]byte, 0, b.capacity(r, 0, firstRead))
 	for {
 		if len(buf) == cap(buf) {
-			if err := b.acquire(r.Context(), size); err != nil {
+			size := b.capacity(r, int64(cap(buf)), growth*int64(cap(buf)))
+			if err := held.take(r.Context(), size-int64(cap(buf))); err != nil {
 				return nil, err
 			}
-			*held += size
-			grown := make([]byte, len(buf), int64(len(buf))+size)
+			grown := make([]byte, len(buf), size)
 			copy(grown, buf)
 			buf = grown
-			size = min(int64(cap(buf)), b.limit+1-int64(cap(buf)))
 		}
 		n, err := r.Body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -98,16 +92,15 @@ func (b *bodies) fill(r *http.Request, held *int64) ([]byte, error) {
 	}
 }
 
-func (b *bodies) acquire(ctx context.Context, n int64) error {
-	if b.budget.TryAcquire(n) {
-		return nil
+// capacity returns the size of the buffer that follows one of size now: next, or
+// less if the body cannot be that long; with one byte more than the body, to see its
+// end, or that it is over the limit.
+func (b *bodies) capacity(r *http.Request, now, next int64) int64 {
+	next = min(next, b.limit+1)
+	if r.ContentLength >= now {
+		next = min(next, r.ContentLength+1)
 	}
-	wait, cancel := context.WithTimeout(ctx, maxWait)
-	defer cancel()
-	if b.budget.Acquire(wait, n) != nil {
-		return refuse(http.StatusServiceUnavailable, "too many request bodies are being read; try again")
-	}
-	return nil
+	return next
 }
 
 func (b *bodies) tooLarge() error {

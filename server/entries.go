@@ -7,10 +7,11 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/tallystick/tallystick/entry"
 	"github.com/tallystick/tallystick/openapi"
-	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/tlog"
 )
 
@@ -28,7 +29,7 @@ func (s *Server) createEntry(x *exchange, r *http.Request) error {
 	if err := openapi.ProposedEntry(body); err != nil {
 		return err
 	}
-	proposed, err := s.cfg.Parser.Propose(body)
+	proposed, err := s.propose(r.Context(), body)
 	if err != nil {
 		return err
 	}
@@ -63,6 +64,24 @@ func (s *Server) createEntry(x *exchange, r *http.Request) error {
 	return nil
 }
 
+// propose parses a proposal when it has its turn.
+func (s *Server) propose(ctx context.Context, raw []byte) (entry.Proposed, error) {
+	if err := s.parsing.take(ctx, 1); err != nil {
+		return entry.Proposed{}, err
+	}
+	defer s.parsing.sem.Release(1)
+	return s.cfg.Parser.Propose(raw)
+}
+
+// lookup returns the leaf hash of a proposal, when it has its turn.
+func (s *Server) lookup(ctx context.Context, raw []byte) (tlog.Hash, error) {
+	if err := s.parsing.take(ctx, 1); err != nil {
+		return tlog.Hash{}, err
+	}
+	defer s.parsing.sem.Release(1)
+	return s.cfg.Parser.Lookup(raw)
+}
+
 // hasAttestation reports whether an older entry was logged with its attestation,
 // when the limit was higher. What cannot be read counts as absent.
 func (s *Server) hasAttestation(ctx context.Context, sh *shard, index int64) bool {
@@ -70,15 +89,26 @@ func (s *Server) hasAttestation(ctx context.Context, sh *shard, index int64) boo
 	return err == nil && len(leaves) == 1 && leaves[0].Attestation != (tlog.Hash{})
 }
 
-// prove adds signature and inclusion proof to a new entry.
+// prove adds to an entry its inclusion proof under e.view and its signature. The
+// proof is checked first: whatever storage holds, nothing is signed that is not in
+// the tree. (The integrated time is not in the tree, and is taken as it is stored.)
 func (s *Server) prove(ctx context.Context, e *proven) (err error) {
-	if e.set, err = s.sign(ctx, e); err != nil {
-		return err
-	}
 	if e.path, err = e.view.Inclusion(ctx, e.index); err != nil {
 		return fmt.Errorf("proving entry %d: %w", e.index, err)
 	}
-	return nil
+	if err := tlog.VerifyInclusion(e.hash, e.index, e.view.Head, e.path); err != nil {
+		return s.damaged(ctx, e, err)
+	}
+	e.set, err = s.sign(ctx, e)
+	return err
+}
+
+// damaged tells operators about an entry that does not fit the tree.
+func (s *Server) damaged(ctx context.Context, e *proven, reason error) error {
+	s.metrics.damaged.Inc()
+	s.cfg.Logger.ErrorContext(ctx, "DAMAGE: a stored entry does not fit the log's checkpoint, and is not signed; run 'tallystick check'",
+		"tree", e.shard.tree, "index", e.index, "leafHash", e.hash, "reason", reason.Error())
+	return fmt.Errorf("entry %d of tree %d: %w: %w", e.index, e.shard.tree, errDamaged, reason)
 }
 
 // location returns the path of a new entry, relative to the server: that of the
@@ -93,11 +123,11 @@ func location(u *url.URL, id string) string {
 	return l.String()
 }
 
+// sendEntry answers with one entry.
 func (s *Server) sendEntry(x *exchange, status int, e *proven) {
-	b := s.buffer()
-	defer s.recycle(b)
-	*b = append(appendLogEntry(*b, e), '\n')
-	x.sendJSON(status, *b)
+	out := s.output(x, status)
+	out.logEntry(e)
+	out.end()
 }
 
 // entryByIndex answers GET /api/v1/log/entries.
@@ -110,12 +140,13 @@ func (s *Server) entryByIndex(x *exchange, r *http.Request) error {
 	if sh == nil {
 		return errNoEntry
 	}
-	e, err := s.reader().entry(r.Context(), sh, index)
+	reader := s.reader()
+	defer reader.close()
+	e, err := reader.entry(r.Context(), sh, index)
 	if err != nil {
 		return err
 	}
-	s.sendEntry(x, http.StatusOK, e)
-	return nil
+	return reader.send(x, r, e)
 }
 
 // entryByID answers GET /api/v1/log/entries/{entryUUID}.
@@ -128,6 +159,8 @@ func (s *Server) entryByID(x *exchange, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	reader := s.reader()
+	defer reader.close()
 	for i := len(s.shards) - 1; i >= 0; i-- { // the active one first
 		sh := s.shards[i]
 		if ref.tree != 0 && ref.tree != sh.tree {
@@ -141,20 +174,21 @@ func (s *Server) entryByID(x *exchange, r *http.Request) error {
 		if !ok {
 			continue
 		}
-		e, err := s.reader().entry(r.Context(), sh, index)
+		e, err := reader.entry(r.Context(), sh, index)
 		if errors.Is(err, errNoEntry) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		s.sendEntry(x, http.StatusOK, e)
-		return nil
+		return reader.send(x, r, e)
 	}
 	return errNoEntry
 }
 
-// retrieve answers POST /api/v1/log/entries/retrieve.
+// retrieve answers POST /api/v1/log/entries/retrieve. An entry that the query names
+// more than once is answered once. Everything that can fail comes before the answer
+// begins.
 func (s *Server) retrieve(x *exchange, r *http.Request) error {
 	body, release, err := s.bodies.read(x, r)
 	if err != nil {
@@ -169,26 +203,35 @@ func (s *Server) retrieve(x *exchange, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	b := s.buffer()
-	defer s.recycle(b)
-	*b = append(*b, '[')
 	reader := s.reader()
-	for _, w := range wanted {
-		e, err := reader.entry(r.Context(), w.shard, w.index)
-		if errors.Is(err, errNoEntry) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if len(*b) > 1 {
-			*b = append(*b, ',')
-		}
-		*b = appendLogEntry(*b, e)
+	defer reader.close()
+	found, err := reader.entries(r.Context(), wanted)
+	if err != nil {
+		return err
 	}
-	*b = append(*b, "]\n"...)
-	x.sendJSON(http.StatusOK, *b)
+	without, err := reader.attestAll(r.Context(), found)
+	if err != nil {
+		return err
+	}
+	if without > 0 {
+		x.Header().Set(headerAttestation, fmt.Sprintf("left out of %d entries; over %d bytes in one answer", without, maxAttestations))
+	}
+	s.sendEntries(x, found)
 	return nil
+}
+
+// sendEntries answers with a list of entries.
+func (s *Server) sendEntries(x *exchange, found []*proven) {
+	out := s.output(x, http.StatusOK)
+	out.b = append(out.b, '[')
+	for i, e := range found {
+		if i > 0 {
+			out.b = append(out.b, ',')
+		}
+		out.logEntry(e)
+	}
+	out.b = append(out.b, ']')
+	out.end()
 }
 
 // place is where an entry may be.
@@ -197,11 +240,11 @@ type place struct {
 	index int64
 }
 
-// wanted returns the places that a query asks for, in the order of the answer:
-// entry IDs, then leaf hashes and proposals, then indexes. IDs and hashes that are
-// in no tree are left out.
+// wanted returns the places that a query asks for, each once, in the order of the
+// answer: entry IDs, then leaf hashes and proposals, then indexes. IDs and hashes
+// that are in no tree are left out.
 func (s *Server) wanted(ctx context.Context, q openapi.SearchLogQuery) ([]place, error) {
-	refs, err := s.refs(q)
+	refs, err := s.refs(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -228,11 +271,22 @@ func (s *Server) wanted(ctx context.Context, q openapi.SearchLogQuery) ([]place,
 			all = append(all, place{sh, index})
 		}
 	}
-	return all, nil
+	return distinct(all), nil
+}
+
+// distinct keeps the first of equal places.
+func distinct(all []place) []place {
+	var out []place
+	for _, p := range all {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // refs returns what a query names by hash: its entry IDs, then its proposals.
-func (s *Server) refs(q openapi.SearchLogQuery) ([]entryRef, error) {
+func (s *Server) refs(ctx context.Context, q openapi.SearchLogQuery) ([]entryRef, error) {
 	var refs []entryRef
 	for _, id := range q.EntryUUIDs {
 		ref, err := parseEntryID(id)
@@ -242,7 +296,10 @@ func (s *Server) refs(q openapi.SearchLogQuery) ([]entryRef, error) {
 		refs = append(refs, ref)
 	}
 	for _, raw := range q.Entries {
-		hash, err := s.cfg.Parser.Lookup(raw)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		hash, err := s.lookup(ctx, raw)
 		if err != nil {
 			return nil, err
 		}
@@ -271,105 +328,4 @@ func (s *Server) find(ctx context.Context, refs []entryRef) ([]map[tlog.Hash]int
 		}
 	}
 	return found, nil
-}
-
-// reader reads entries for one request, each tree at one view.
-type reader struct {
-	s     *Server
-	views map[*shard]*tlog.View
-}
-
-func (s *Server) reader() *reader { return &reader{s: s} }
-
-// view returns the shard's view; nil if the log has stopped signing and has no
-// checkpoint that it vouches for.
-func (rd *reader) view(ctx context.Context, sh *shard) (*tlog.View, error) {
-	if v, ok := rd.views[sh]; ok {
-		return v, nil
-	}
-	v, err := sh.log.View(ctx)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrHalted) {
-		return nil, fmt.Errorf("getting the checkpoint: %w", err)
-	}
-	if rd.views == nil {
-		rd.views = map[*shard]*tlog.View{}
-	}
-	rd.views[sh] = v
-	return v, nil
-}
-
-// entry returns the entry at an index of a shard, proven as far as it can be;
-// errNoEntry if there is none.
-func (rd *reader) entry(ctx context.Context, sh *shard, index int64) (*proven, error) {
-	view, err := rd.view(ctx, sh) // before the leaf, so that it is not older
-	if err != nil {
-		return nil, err
-	}
-	leaves, err := sh.log.Leaves(ctx, index, 1)
-	if err != nil {
-		return nil, fmt.Errorf("reading entry %d: %w", index, err)
-	}
-	if len(leaves) == 0 {
-		return nil, errNoEntry
-	}
-	leaf := &leaves[0]
-	e := &proven{shard: sh, hash: leaf.Hash, body: leaf.Body, time: leaf.Time, index: leaf.Index}
-	if view != nil && index < view.Size {
-		err = rd.s.proveOld(ctx, e, view)
-	} else {
-		err = rd.s.uncovered(ctx, e)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return e, rd.s.attest(ctx, e, leaf.Attestation)
-}
-
-// proveOld adds inclusion proof and signature to an entry that the view covers;
-// without the signature if the log has stopped signing.
-func (s *Server) proveOld(ctx context.Context, e *proven, view *tlog.View) (err error) {
-	e.view = view
-	if e.path, err = view.Inclusion(ctx, e.index); err != nil {
-		return fmt.Errorf("proving entry %d: %w", e.index, err)
-	}
-	if e.set, err = s.sign(ctx, e); err != nil && !errors.Is(err, storage.ErrHalted) {
-		return err
-	}
-	return nil
-}
-
-// uncovered judges an entry that no published checkpoint covers. If the log has
-// stopped signing it is answered without proof; else it is about to be published,
-// was acknowledged to nobody, and is not there yet.
-func (s *Server) uncovered(ctx context.Context, e *proven) error {
-	if set, ok := s.sets.Get(e.setKey()); ok {
-		e.set = set
-		return nil
-	}
-	_, err := e.signAnew(ctx)
-	switch {
-	case errors.Is(err, storage.ErrHalted):
-		return nil
-	case err != nil:
-		return err
-	}
-	return errNoEntry
-}
-
-// attest adds the attestation stored under the digest; zero says there is none.
-// One that is gone is damage, and logged, but no reason to refuse the entry.
-func (s *Server) attest(ctx context.Context, e *proven, digest tlog.Hash) error {
-	if digest == (tlog.Hash{}) {
-		return nil
-	}
-	data, err := e.shard.log.Attestation(ctx, digest)
-	if errors.Is(err, storage.ErrNotFound) {
-		s.cfg.Logger.ErrorContext(ctx, "attestation is missing", "tree", e.shard.tree, "index", e.index, "digest", digest)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading the attestation of entry %d: %w", e.index, err)
-	}
-	e.attestation, e.attested = data, true
-	return nil
 }

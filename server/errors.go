@@ -23,6 +23,14 @@ var errNoEntry = errors.New("no such entry")
 // signing: a key service is away, say.
 var errKey = errors.New("the log key cannot be used")
 
+// errUncovered says that an entry is stored, and may have been acknowledged by
+// another server, but that no checkpoint here covers it yet.
+var errUncovered = errors.New("no checkpoint covers the entry yet")
+
+// errDamaged says that what is stored does not fit the checkpoint. Nothing of it is
+// signed.
+var errDamaged = errors.New("the stored entry is damaged")
+
 // failure is an error whose text clients may see.
 type failure struct {
 	status  int
@@ -72,6 +80,8 @@ func lookUp(err error) *failure {
 		return refuse(http.StatusServiceUnavailable, "too many entries are waiting to be logged; try again")
 	case errors.Is(err, storage.ErrHalted):
 		return refuse(http.StatusServiceUnavailable, "the log has stopped signing, and takes no entries; its operator has to act")
+	case errors.Is(err, errUncovered):
+		return refuse(http.StatusServiceUnavailable, "the entry is not under a checkpoint yet; try again")
 	case errors.Is(err, errKey):
 		return refuse(http.StatusServiceUnavailable, "the log key cannot be used at the moment; try again")
 	case errors.Is(err, storage.ErrUnknown):

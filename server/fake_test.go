@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -39,8 +40,12 @@ type fakeLog struct {
 	data   map[tlog.Hash][]byte
 	clock  int64
 	signed int // calls of SignEntry that signed
+	// attestations counts the calls of Attestation.
+	attestations int
+	// frozen, if set, is the view whatever the leaves say later.
+	frozen *tlog.View
 
-	addErr, viewErr, signErr, readErr, readyErr error
+	addErr, viewErr, signErr, readErr, readyErr, haltErr error
 	// published is the size of the view if not negative; else all.
 	published int64
 	// checkpoint and setSignature are used instead of fresh signatures, if set.
@@ -151,6 +156,9 @@ func (l *fakeLog) view(size int64) *tlog.View {
 	return &tlog.View{Head: head, Checkpoint: signed, Tiles: tiles}
 }
 
+// freeze keeps the present tree, so that leaves can be damaged.
+func (l *fakeLog) freeze() { l.frozen = l.view(l.size()) }
+
 func (l *fakeLog) sign(message []byte) []byte {
 	digest := sha256.Sum256(message)
 	sig, err := ecdsa.SignASN1(rand.Reader, l.key, digest[:])
@@ -165,6 +173,9 @@ func (l *fakeLog) View(context.Context) (*tlog.View, error) {
 	defer l.mu.Unlock()
 	if l.viewErr != nil {
 		return nil, l.viewErr
+	}
+	if l.frozen != nil {
+		return l.frozen, nil
 	}
 	if l.published >= 0 {
 		return l.view(l.published), nil
@@ -211,12 +222,15 @@ func (l *fakeLog) Find(_ context.Context, hashes []tlog.Hash) (map[tlog.Hash]int
 func (l *fakeLog) Attestation(_ context.Context, digest tlog.Hash) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.attestations++
 	data, ok := l.data[digest]
 	if !ok {
 		return nil, storage.ErrNotFound
 	}
 	return data, nil
 }
+
+func (l *fakeLog) Halted() error { return l.haltErr }
 
 func (l *fakeLog) Ready(context.Context) error { return l.readyErr }
 
@@ -457,6 +471,11 @@ func (l *fakeLog) fill(t testing.TB, n int) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// logTo sends the server's log to w.
+func logTo(w io.Writer) func(*Config) {
+	return func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(w, nil)) }
 }
 
 // stepClock is a clock that moves a millisecond at each look.

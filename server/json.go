@@ -23,23 +23,15 @@ type proven struct {
 	// view and path are the inclusion proof; view is nil if there is none.
 	view *tlog.View
 	path []tlog.Hash
-	// attestation counts only if attested.
+	// digest is the SHA-256 of the attestation; zero if there is none. attestation
+	// counts only if attested.
+	digest      tlog.Hash
 	attestation []byte
 	attested    bool
 }
 
-// appendLogEntry writes an openapi.LogEntry.
-func appendLogEntry(b []byte, e *proven) []byte {
-	b = append(b, `{"`...)
-	b = e.shard.entryID(b, e.hash)
-	b = append(b, `":{`...)
-	if e.attested {
-		b = append(b, `"attestation":{"data":`...)
-		b = appendBase64(b, e.attestation)
-		b = append(b, `},`...)
-	}
-	b = append(b, `"body":`...)
-	b = appendBase64(b, e.body)
+// appendRest writes the end of an openapi.LogEntry, after its body.
+func appendRest(b []byte, e *proven) []byte {
 	b = append(b, `,"integratedTime":`...)
 	b = strconv.AppendInt(b, e.time, 10)
 	b = append(b, `,"logID":"`...)

@@ -20,12 +20,16 @@ type Log interface {
 	// View returns the newest published checkpoint: at least as new as any entry that
 	// was acknowledged, by any server, before the call. Of a log that has stopped
 	// signing it is the last stored checkpoint, which may cover less than the tree
-	// holds; storage.ErrNotFound or ErrHalted if there is none.
+	// holds; storage.ErrNotFound or ErrHalted if there is none. While the key cannot
+	// be used it is the newest checkpoint that there is, and may be too old as well.
 	View(ctx context.Context) (*tlog.View, error)
 	// SignEntry returns the log key's signature over the message of a signed entry
 	// timestamp. storage.ErrHalted if the log has stopped signing; any other error
 	// means that the key cannot be used now.
 	SignEntry(ctx context.Context, message []byte) ([]byte, error)
+	// Halted returns why the log has stopped signing, as storage.ErrHalted; nil if it
+	// has not. It does no I/O.
+	Halted() error
 	// Leaves returns up to n leaves from index start, in order.
 	Leaves(ctx context.Context, start int64, n int) ([]storage.Leaf, error)
 	// Find returns the indexes of those of the leaf hashes that are in the tree.

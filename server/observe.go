@@ -23,6 +23,7 @@ type metrics struct {
 	panics     prometheus.Counter
 	newEntries prometheus.Counter
 	duplicates prometheus.Counter
+	damaged    prometheus.Counter
 }
 
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
@@ -52,8 +53,12 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Name: "tallystick_duplicate_entries_total",
 			Help: "Entries sent to this server that were in the log already.",
 		}),
+		damaged: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tallystick_damaged_entries_total",
+			Help: "Reads of an entry that did not fit the log's checkpoint, and was not signed. Run 'tallystick check'.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.latency, m.inFlight, m.panics, m.newEntries, m.duplicates} {
+	for _, c := range []prometheus.Collector{m.requests, m.latency, m.inFlight, m.panics, m.newEntries, m.duplicates, m.damaged} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}

@@ -66,21 +66,28 @@ func (p *pages) docs(x *exchange, _ *http.Request) error {
 		}
 	}
 	return p.send(x, "docs.html", map[string]any{
-		"API":         api,
-		"Rest":        rest,
-		"MaxBody":     p.server.cfg.MaxBody,
-		"MaxResults":  p.server.cfg.MaxResults,
-		"MaxRetrieve": openapi.MaxRetrieve,
-		"Attestation": headerAttestation,
-		"CompleteTo":  headerCompleteTo,
-		"Truncated":   headerTruncated,
-		"Conflict":    p.server.cfg.ConflictOnDuplicate,
+		"API":             api,
+		"Rest":            rest,
+		"MaxBody":         p.server.cfg.MaxBody,
+		"MaxResults":      p.server.cfg.MaxResults,
+		"MaxRetrieve":     openapi.MaxRetrieve,
+		"Attestation":     headerAttestation,
+		"MaxAttestations": maxAttestations,
+		"CompleteTo":      headerCompleteTo,
+		"Truncated":       headerTruncated,
+		"Conflict":        p.server.cfg.ConflictOnDuplicate,
 	})
 }
 
 // openapi answers GET /openapi.yaml.
 func (p *pages) openapi(x *exchange, _ *http.Request) error {
 	x.send(http.StatusOK, "application/yaml", []byte(openapi.RekorV1()))
+	return nil
+}
+
+// swagger answers GET /swagger.json, as Rekor does.
+func (p *pages) swagger(x *exchange, _ *http.Request) error {
+	x.sendJSON(http.StatusOK, []byte(openapi.RekorV1Swagger()))
 	return nil
 }
 

@@ -48,6 +48,7 @@ func (s *Server) table() []route {
 		{"GET", "/api/v1/log/proof", "Consistency proof (?firstSize=&lastSize=&treeID=)", s.consistency, json, false, true, false},
 		{"GET", "/api/v1/log/publicKey", "The log's public key, PEM (?treeID=)", s.publicKey, key, false, true, false},
 		{"GET", "/openapi.yaml", "The specification of this API", s.pages.openapi, nil, true, false, false},
+		{"GET", "/swagger.json", "The same, converted to OpenAPI 2", s.pages.swagger, nil, true, false, false},
 		{"GET", "/docs", "This page", s.pages.docs, nil, true, false, false},
 		{"GET", "/", "What this server is", s.pages.home, nil, true, false, false},
 		{"GET", "/ping", "Answers “.”", ping, nil, true, false, true},

@@ -35,18 +35,28 @@ func (s *Server) search(x *exchange, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if len(terms) == 0 {
+	if q == (openapi.SearchIndex{And: q.And}) { // asks for nothing, of which no tree size is the measure
 		x.sendJSON(http.StatusOK, []byte("[]\n"))
 		return nil
 	}
-	result, err := s.cfg.Search.Search(r.Context(), storage.Query{
-		Trees: s.newestFirst(), Terms: terms, All: q.And, Limit: s.cfg.MaxResults,
+	// Terms may be empty because nothing can match. That is a result like others, and
+	// says up to which tree size it is complete.
+	held := s.answers.account()
+	defer held.close()
+	result, err := fetch(r.Context(), held, smallAnswer/2, func() (storage.Result, int64, error) {
+		result, err := s.cfg.Search.Search(r.Context(), storage.Query{
+			Trees: s.newestFirst(), Terms: terms, All: q.And, Limit: s.cfg.MaxResults,
+		})
+		return result, int64(len(result.Matches)) * matchCost, err
 	})
 	if err != nil {
 		return fmt.Errorf("searching: %w", err)
 	}
 	return s.sendMatches(x, result)
 }
+
+// matchCost is what one match takes in memory.
+const matchCost = 64
 
 // newestFirst returns the tree IDs in the order of a search.
 func (s *Server) newestFirst() []int64 {
@@ -96,25 +106,26 @@ func possible(terms []storage.Term, all bool) []storage.Term {
 
 // sendMatches writes the entry IDs.
 func (s *Server) sendMatches(x *exchange, result storage.Result) error {
-	b := s.buffer()
-	defer s.recycle(b)
-	*b = append(*b, '[')
-	for i, m := range result.Matches {
-		sh := s.shards.byTree(m.Tree)
-		if sh == nil {
+	for _, m := range result.Matches {
+		if s.shards.byTree(m.Tree) == nil {
 			return fmt.Errorf("search found an entry of tree %d, which is not served", m.Tree)
 		}
-		if i > 0 {
-			*b = append(*b, ',')
-		}
-		*b = append(*b, '"')
-		*b = append(sh.entryID(*b, m.Hash), '"')
 	}
-	*b = append(*b, "]\n"...)
 	x.Header().Set(headerCompleteTo, strconv.FormatInt(result.CompleteTo[s.shards.active().tree], 10))
 	if result.Truncated {
 		x.Header().Set(headerTruncated, "true")
 	}
-	x.sendJSON(http.StatusOK, *b)
+	out := s.output(x, http.StatusOK)
+	out.b = append(out.b, '[')
+	for i, m := range result.Matches {
+		if i > 0 {
+			out.b = append(out.b, ',')
+		}
+		out.b = append(out.b, '"')
+		out.b = append(s.shards.byTree(m.Tree).entryID(out.b, m.Hash), '"')
+		out.spill()
+	}
+	out.b = append(out.b, ']')
+	out.end()
 	return nil
 }

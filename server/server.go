@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"runtime"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tallystick/tallystick/entry"
-	"golang.org/x/sync/semaphore"
+	"github.com/tallystick/tallystick/openapi"
 )
 
 // Config is what a server is made of. Logs, Search and Parser are required; zero
@@ -41,10 +42,15 @@ type Config struct {
 	// MaxBody is the largest request body, in bytes. Default 4 MiB.
 	MaxBody int64
 	// MaxBodies bounds the bytes of all request bodies held at once; what they are
-	// parsed into takes a few times that. Default 64 MiB; at least twice MaxBody.
+	// parsed into takes a few times that. A quarter is for small bodies. Default 64
+	// MiB; at least three times MaxBody.
 	MaxBodies int64
+	// MaxAnswers bounds the bytes of what all answers that are being written hold of
+	// entries, attestations and search results. A quarter is for small answers.
+	// Default 128 MiB; at least what ten of the largest entries take.
+	MaxAnswers int64
 	// MaxAttestation is the limit in bytes that Parser keeps attestations under. It
-	// is only told to clients.
+	// is told to clients, and how much room is made before one is read.
 	MaxAttestation int
 	// MaxResults is the most entry IDs in the answer to a search. Default 10,000.
 	MaxResults int
@@ -79,7 +85,9 @@ type Config struct {
 func (c *Config) defaults() {
 	def(&c.MaxBody, 4<<20)
 	def(&c.MaxBodies, 64<<20)
-	c.MaxBodies = max(c.MaxBodies, 2*(c.MaxBody+firstRead))
+	c.MaxBodies = max(c.MaxBodies, 3*c.MaxBody+4*smallBody)
+	def(&c.MaxAnswers, 128<<20)
+	c.MaxAnswers = max(c.MaxAnswers, 2*(openapi.MaxRetrieve*(c.MaxBody+entryCost)+int64(c.MaxAttestation)))
 	def(&c.MaxResults, 10_000)
 	def(&c.Timeout, 30*time.Second)
 	def(&c.BodyTimeout, 10*time.Second)
@@ -108,7 +116,7 @@ func (c *Config) check() error {
 	switch {
 	case c.Search == nil || c.Parser == nil:
 		return errors.New("server needs a Searcher and a Parser")
-	case c.MaxBody < 0 || c.MaxResults < 0 || c.MaxSignatures < 0 || c.Timeout < 0 || c.BodyTimeout < 0:
+	case c.MaxBody < 0 || c.MaxAttestation < 0 || c.MaxResults < 0 || c.MaxSignatures < 0 || c.Timeout < 0 || c.BodyTimeout < 0:
 		return errors.New("a limit is negative")
 	}
 	return nil
@@ -119,6 +127,10 @@ type Server struct {
 	cfg     Config
 	shards  shards
 	bodies  bodies
+	answers *budget
+	// parsing has a turn for each processor: proposals are parsed, and their
+	// signatures checked, by no more goroutines than can do so at once.
+	parsing *limiter
 	sets    *lru.Cache[setKey, []byte]
 	metrics *metrics
 	mux     *chi.Mux
@@ -147,7 +159,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, shards: all, sets: sets, metrics: m,
-		bodies: bodies{cfg.MaxBody, cfg.BodyTimeout, semaphore.NewWeighted(cfg.MaxBodies)},
+		bodies: bodies{cfg.MaxBody, cfg.BodyTimeout,
+			newBudget(cfg.MaxBodies, smallBody, "too many request bodies are being read; try again")},
+		answers: newBudget(cfg.MaxAnswers, smallAnswer, "too many large answers are being sent; try again"),
+		parsing: newLimiter(int64(runtime.GOMAXPROCS(0)), "too many entries are being checked; try again"),
 	}
 	s.buffers.New = func() any { return new([]byte) }
 	if s.pages, err = newPages(s); err != nil {

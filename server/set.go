@@ -41,7 +41,7 @@ func (s *Server) sign(ctx context.Context, e *proven) ([]byte, error) {
 	return set, nil
 }
 
-// signAnew signs the entry's timestamp. Errors are storage.ErrHalted, errKey, or of
+// signAnew signs the timestamp of an entry that was found in the tree. Errors are storage.ErrHalted, errKey, or of
 // the context.
 func (e *proven) signAnew(ctx context.Context) ([]byte, error) {
 	set, err := e.shard.log.SignEntry(ctx, e.setMessage())

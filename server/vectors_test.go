@@ -63,7 +63,6 @@ func deviations() map[string]deviation {
 		"intoto 0.0.2: content.hash missing (rekor answers 500; a new server should answer 400)": {400, 400, "a fault of the request"},
 		"index: hash sha384 refused":                    {200, 0, "searchable"},
 		"index: publicKey url (dropped in rekor 1.5.0)": {400, 400, "the vector's handler is a stub; Rekor's own refuses a search without a key"},
-		"swagger document":                              {404, 404, "the specification is OpenAPI 3, at /openapi.yaml"},
 	}
 }
 
