@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/tallystick/tallystick/entry"
@@ -186,9 +185,8 @@ func (s *Server) entryByID(x *exchange, r *http.Request) error {
 	return errNoEntry
 }
 
-// retrieve answers POST /api/v1/log/entries/retrieve. An entry that the query names
-// more than once is answered once. Everything that can fail comes before the answer
-// begins.
+// retrieve answers POST /api/v1/log/entries/retrieve. Everything that can fail comes
+// before the answer begins.
 func (s *Server) retrieve(x *exchange, r *http.Request) error {
 	body, release, err := s.bodies.read(x, r)
 	if err != nil {
@@ -240,8 +238,8 @@ type place struct {
 	index int64
 }
 
-// wanted returns the places that a query asks for, each once, in the order of the
-// answer: entry IDs, then leaf hashes and proposals, then indexes. IDs and hashes
+// wanted returns the places that a query asks for, in the order of the answer:
+// entry IDs, then leaf hashes and proposals, then indexes. IDs and hashes
 // that are in no tree are left out.
 func (s *Server) wanted(ctx context.Context, q openapi.SearchLogQuery) ([]place, error) {
 	refs, err := s.refs(ctx, q)
@@ -271,18 +269,7 @@ func (s *Server) wanted(ctx context.Context, q openapi.SearchLogQuery) ([]place,
 			all = append(all, place{sh, index})
 		}
 	}
-	return distinct(all), nil
-}
-
-// distinct keeps the first of equal places.
-func distinct(all []place) []place {
-	var out []place
-	for _, p := range all {
-		if !slices.Contains(out, p) {
-			out = append(out, p)
-		}
-	}
-	return out
+	return all, nil
 }
 
 // refs returns what a query names by hash: its entry IDs, then its proposals.

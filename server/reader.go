@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/tlog"
@@ -108,10 +109,16 @@ func (s *Server) uncovered(e *proven) error {
 	return nil
 }
 
-// entries reads the entries at all places; those that are not there are left out.
+// entries reads the entries at all places; those that are not there are left out. A
+// place that comes again gives the same entry again, which is read and held once.
 func (rd *reader) entries(ctx context.Context, places []place) ([]*proven, error) {
 	var found []*proven
+	read := make(map[place]*proven, len(places))
 	for _, p := range places {
+		if e := read[p]; e != nil {
+			found = append(found, e)
+			continue
+		}
 		e, err := rd.entry(ctx, p.shard, p.index)
 		if errors.Is(err, errNoEntry) {
 			continue
@@ -120,6 +127,7 @@ func (rd *reader) entries(ctx context.Context, places []place) ([]*proven, error
 			return nil, err
 		}
 		found = append(found, e)
+		read[p] = e
 	}
 	return found, nil
 }
@@ -158,8 +166,8 @@ func (rd *reader) attest(ctx context.Context, e *proven) error {
 // returns how many entries were left without theirs.
 func (rd *reader) attestAll(ctx context.Context, found []*proven) (without int, err error) {
 	total := 0
-	for _, e := range found {
-		if e.digest == (tlog.Hash{}) {
+	for i, e := range found {
+		if e.digest == (tlog.Hash{}) || slices.Contains(found[:i], e) {
 			continue
 		}
 		if total > maxAttestations {
