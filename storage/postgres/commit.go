@@ -1,10 +1,12 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,7 +27,24 @@ const (
 	// The lock on the head must not be waited for, nor held, for ever.
 	timeoutsSQL = `select set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`
 
-	lockSQL = `select size, root, time, ` + safetyColumns + ` from tallystick.heads where tree_id = $1 for update`
+	// PostgreSQL 17 and later end a transaction that takes longer than it can.
+	timeoutSQL17 = `select set_config('transaction_timeout', $1, true)`
+
+	// The settings and the clock are read outside, that is after the wait for the
+	// lock; inside, PostgreSQL would compute them before.
+	lockSQL = `select size, root, time, ` + safetyColumns + `, clock_timestamp()
+		from (select size, root, time from tallystick.heads where tree_id = $1 for update) head`
+
+	// A row's xmax is the transaction that has locked it, if that one still goes on.
+	// State_change is when its client last sent a message. A backend that waits for
+	// anything else than its client is at work; one that waits for a standby must not
+	// be ended, because that would make its transaction visible.
+	endSilentSQL = `select coalesce(bool_or(pg_terminate_backend(a.pid)), false)
+		from tallystick.heads h
+		join pg_locks l on l.locktype = 'transactionid' and l.transactionid = h.xmax and l.granted
+		join pg_stat_activity a on a.pid = l.pid
+		where h.tree_id = $1 and a.usename = current_user and a.wait_event_type = 'Client'
+		and a.state_change < clock_timestamp() - $2::bigint * interval '1 millisecond'`
 
 	existingSQL = `select hash, idx, time from tallystick.leaves where tree_id = $1 and hash = any($2)`
 
@@ -67,9 +86,27 @@ func (s *Store) Commit(ctx context.Context, tree int64, r storage.Request) error
 	if s.o.ReadOnly {
 		return errReadOnly
 	}
+	built, err := s.tryCommit(ctx, tree, r)
+	if code(err) == codeLockTimeout && s.endSilent(ctx, tree) {
+		built, err = s.tryCommit(ctx, tree, r)
+	}
+	if err != nil {
+		return fmt.Errorf("locking the head of tree %d: %w", tree, err)
+	}
+	switch {
+	case built == nil:
+		s.full.Store(nil)
+	case code(built) == codeDiskFull:
+		s.full.Store(&fullDisk{built, time.Now()})
+	}
+	return built
+}
+
+// tryCommit is Commit without help against a silent holder of the lock. If err is
+// nil, r.Build was called, and built says what became of it and its batch.
+func (s *Store) tryCommit(ctx context.Context, tree int64, r storage.Request) (built, err error) {
 	var b *storage.Batch
-	var built error // what r.Build said
-	err := retry(ctx, s.commits, func(conn *pgxpool.Conn) error {
+	err = retry(ctx, s.commits, func(conn *pgxpool.Conn) error {
 		cur, err := s.lock(ctx, conn.Conn(), tree, r)
 		if err != nil {
 			rollback(ctx, conn.Conn())
@@ -89,10 +126,14 @@ func (s *Store) Commit(ctx context.Context, tree int64, r storage.Request) error
 		built = s.write(ctx, conn.Conn(), tree, b)
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("locking the head of tree %d: %w", tree, err)
-	}
-	return built
+	return built, err
+}
+
+// endSilent ends the connection that holds the lock on the tree's head, if its
+// server has been silent for too long, and reports whether it did.
+func (s *Store) endSilent(ctx context.Context, tree int64) (ended bool) {
+	err := s.commits.QueryRow(ctx, endSilentSQL, tree, max(s.o.SilenceTimeout.Milliseconds(), 1)).Scan(&ended)
+	return err == nil && ended
 }
 
 // lock makes the first round trip.
@@ -102,8 +143,11 @@ func (s *Store) lock(ctx context.Context, conn *pgx.Conn, tree int64, r storage.
 	b := &pgx.Batch{}
 	b.Queue(beginSQL)
 	b.Queue(timeoutsSQL, millis(s.o.LockTimeout), millis(s.o.HoldTimeout))
+	if serverVersion(conn) >= 17 {
+		b.Queue(timeoutSQL17, millis(s.o.LockTimeout+s.o.HoldTimeout+s.o.CommitTimeout))
+	}
 	b.Queue(lockSQL, tree).QueryRow(func(row pgx.Row) error {
-		return scanHead(row, &cur.Head, set.fields()...)
+		return scanHead(row, &cur.Head, append(set.fields(), &cur.Clock)...)
 	})
 	if len(r.Hashes) > 0 {
 		b.Queue(existingSQL, tree, byteSlices(r.Hashes)).Query(func(rows pgx.Rows) error {
@@ -129,6 +173,14 @@ func (s *Store) lock(ctx context.Context, conn *pgx.Conn, tree int64, r storage.
 		return cur, err
 	}
 	return cur, set.check()
+}
+
+// serverVersion returns the major version of the server, 0 if that is not a number.
+func serverVersion(conn *pgx.Conn) int {
+	v := conn.PgConn().ParameterStatus("server_version") // such as "17.2 (Debian 17.2-1)" or "18beta1"
+	digits := strings.IndexFunc(v+" ", func(r rune) bool { return r < '0' || r > '9' })
+	n, _ := strconv.Atoi(v[:digits])
+	return n
 }
 
 func scanHead(row pgx.Row, h *storage.Head, more ...any) error {
@@ -172,10 +224,13 @@ func setHash(h *tlog.Hash, b []byte) error {
 	return nil
 }
 
-// write makes the second round trip.
+// write makes the second round trip. If it fails, the connection is closed without
+// the request to cancel that pgx sends then: cancelled while it waits for a
+// synchronous standby, the transaction would be visible, though on no standby.
 func (s *Store) write(ctx context.Context, conn *pgx.Conn, tree int64, b *storage.Batch) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.CommitTimeout)
 	defer cancel()
+	defer forbidCancel(conn)()
 	p := &pgx.Batch{}
 	p.Queue(guardSQL, tree, b.Old.Size, b.Old.Root[:], b.New.Size, b.New.Root[:], b.New.Time,
 		nonNil(b.Checkpoint), b.CheckpointSize())
@@ -193,6 +248,21 @@ func (s *Store) write(ctx context.Context, conn *pgx.Conn, tree int64, b *storag
 	}
 	rollback(ctx, conn)
 	return fmt.Errorf("committing leaves %d to %d of tree %d: %w", b.Old.Size, b.New.Size, tree, classWrite(err))
+}
+
+// forbidCancel makes requests to cancel what the connection does ineffective, until
+// the function that it returns is called; for good if the connection is closed then.
+// Pgx sends one whenever it closes a busy connection, and has no switch for that; but
+// the key in it is that of SecretKey, and the server ignores a request with a wrong one.
+func forbidCancel(conn *pgx.Conn) (allow func()) {
+	key := conn.PgConn().SecretKey()
+	saved := bytes.Clone(key)
+	clear(key)
+	return func() {
+		if !conn.IsClosed() {
+			copy(key, saved)
+		}
+	}
 }
 
 func queueLeaves(p *pgx.Batch, tree int64, leaves []storage.NewLeaf) {

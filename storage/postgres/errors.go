@@ -19,6 +19,8 @@ const (
 	codeDivisionByZero  = "22012" // the guard on the head (see guardSQL)
 	codeReadOnly        = "25006"
 	codeUndefinedTable  = "42P01"
+	codeLockTimeout     = "55P03"
+	codeDiskFull        = "53100"
 )
 
 // retry runs do, which must have no effect on the database, with a connection. It

@@ -87,9 +87,15 @@ func TestRefusedByDatabase(t *testing.T) {
 		if n := len(storagetest.Check(t, s, storagetest.TreeID)); n != 0 {
 			t.Errorf("%s: there are %d leaves", when, n)
 		}
+		if err := s.Ready(t.Context()); !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("%s: on a full disk, Ready gave %v", when, err)
+		}
 		sql(t, url, "drop trigger full_disk on tallystick.leaves")
 		if err := storagetest.NewWriter(s).Commit(t.Context(), storagetest.Leaf("a")); err != nil {
 			t.Errorf("%s: with room again: %v", when, err)
+		}
+		if err := s.Ready(t.Context()); err != nil {
+			t.Errorf("%s: with room again, Ready gave %v", when, err)
 		}
 	}
 }

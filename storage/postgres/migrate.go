@@ -23,10 +23,12 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Whatever the default is: each statement must see what the one before us did.
+	readCommitted := pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
 	var done []string
 	for {
 		var name string
-		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) (err error) {
+		err := pgx.BeginTxFunc(ctx, pool, readCommitted, func(tx pgx.Tx) (err error) {
 			name, err = migrateOnce(ctx, tx, all)
 			return err
 		})

@@ -140,9 +140,10 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// Servers that start at the same moment on an empty database.
+// Servers that start at the same moment on an empty database, whose transactions
+// would see nothing of each other by default.
 func TestMigrateConcurrently(t *testing.T) {
-	url := pgtest.Database(t)
+	url := pgtest.Database(t) + "&default_transaction_isolation=repeatable%20read"
 	var g errgroup.Group
 	for range 8 {
 		g.Go(func() error {

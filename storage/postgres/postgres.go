@@ -5,12 +5,27 @@
 //
 // All tables are in the database schema "tallystick"; package migrations holds and
 // explains them.
+//
+// # Synchronous replication
+//
+// If synchronous_standby_names is set, a commit returns when the standby has it,
+// and until then nobody sees it: a store that has waited for CommitTimeout closes
+// its connection without asking the server to cancel, so the transaction goes on
+// waiting with the head locked, and other commits fail, until a standby answers. Two
+// things are outside of this promise. If an administrator cancels or ends a backend
+// that waits for a standby, or the primary restarts while one waits, PostgreSQL
+// itself makes the transaction visible though it may be on no standby; its entries
+// are then acknowledged and signed, and a failover before a standby has caught up
+// would lose them. And synchronous_commit = remote_write, which is accepted, waits
+// for the standby's operating system, not for its disk.
 package postgres
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,15 +48,35 @@ type Options struct {
 	// readiness have up to four more of their own, so that slow searches cannot hold them up.
 	MaxConns int32
 	// LockTimeout is the longest that a commit waits for the commits of other
-	// servers; 0: 10 seconds.
+	// servers; 0: 5 seconds. A caller's context must leave more time than that (the
+	// sequencer's are of 10 seconds), or SilenceTimeout has no effect.
 	LockTimeout time.Duration
 	// HoldTimeout is the longest that this server may hold the lock on a head
 	// without a word to the database (because it is frozen, or cut off) before the
 	// database ends the connection, for the sake of the other servers; 0: 10 seconds.
 	HoldTimeout time.Duration
+	// SilenceTimeout is the longest that another server, cut off or frozen while it
+	// sends its batch, may hold the lock that this one waits for; PostgreSQL has no
+	// timer of its own there. A server whose LockTimeout has passed ends such a
+	// connection and tries again; only one of its own database role, whose backend has
+	// waited for its client that long. 0: twice HoldTimeout.
+	SilenceTimeout time.Duration
 	// CommitTimeout is the longest that the database may take to store a batch
 	// before the outcome counts as unknown; 0: 30 seconds.
 	CommitTimeout time.Duration
+}
+
+// defaultHold is HoldTimeout's default.
+const defaultHold = 10 * time.Second
+
+// fullTime is how long Ready reports that the last commit failed on a full disk.
+// Then it lets another one try: without entries coming in, none would ever succeed.
+const fullTime = time.Minute
+
+// fullDisk is a commit that failed on a full disk.
+type fullDisk struct {
+	err error
+	at  time.Time
 }
 
 // commitConns is the most connections for commits: one a tree works, and another
@@ -52,13 +87,15 @@ const commitConns = 4
 type Store struct {
 	reads, commits *pgxpool.Pool
 	o              Options
+	full           atomic.Pointer[fullDisk] // the last commit, if it failed so
 }
 
 // Open connects to the database with that URL (or key=value string; pgx's syntax).
 // The error wraps storage.ErrUnavailable, ErrSchema or ErrUnsafe.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
-	o.LockTimeout = orDefault(o.LockTimeout, 10*time.Second)
-	o.HoldTimeout = orDefault(o.HoldTimeout, 10*time.Second)
+	o.LockTimeout = orDefault(o.LockTimeout, 5*time.Second)
+	o.HoldTimeout = orDefault(o.HoldTimeout, defaultHold)
+	o.SilenceTimeout = orDefault(o.SilenceTimeout, 2*o.HoldTimeout)
 	o.CommitTimeout = orDefault(o.CommitTimeout, 30*time.Second)
 	s := &Store{o: o}
 	var err error
@@ -112,7 +149,7 @@ func newPool(ctx context.Context, url string, o Options, conns int32) (*pgxpool.
 	if c.ConnConfig.ValidateConnect == nil && !o.ReadOnly {
 		c.ConnConfig.ValidateConnect = refuseStandby
 	}
-	c.AfterConnect = fixPlans
+	c.AfterConnect = o.prepareSession
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the database: %w", err)
@@ -137,17 +174,29 @@ func refuseStandby(ctx context.Context, conn *pgconn.PgConn) error {
 	return nil
 }
 
-// fixPlans sets what every session needs. Each query of this package is answered
+// prepareSession sets what every session needs.
+func (o Options) prepareSession(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.PgConn().Exec(ctx, planSettings).ReadAll(); err != nil {
+		return err
+	}
+	// A server that is cut off is noticed by the database's operating system: by
+	// probes that go unanswered, or by what is not acknowledged. (Without effect on
+	// Unix sockets. Set here, and not at the start of the connection, because poolers
+	// refuse parameters there that they do not know.)
+	hold := orDefault(o.HoldTimeout, defaultHold)
+	probe := strconv.Itoa(max(int(hold/(4*time.Second)), 1)) // seconds; four of them are HoldTimeout
+	_, err := conn.Exec(ctx, `select set_config('tcp_keepalives_idle', $1, false), set_config('tcp_keepalives_interval', $1, false),
+		set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', $2, false)`, probe, millis(hold))
+	return err
+}
+
+// planSettings guide the planner. Each query of this package is answered
 // by walking an index, in the index's order, with one lookup a row for anything
 // else. The planner is told so: left alone it may plan a statement while a table is
 // small, or its statistics are old, to read the whole table, and keep that plan
 // while the table grows by thousands of rows a second.
-func fixPlans(ctx context.Context, conn *pgx.Conn) error {
-	const settings = `set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off;
+const planSettings = `set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off;
 set enable_mergejoin = off; set jit = off; set plan_cache_mode = force_generic_plan`
-	_, err := conn.PgConn().Exec(ctx, settings).ReadAll()
-	return err
-}
 
 // prepare checks the server's settings and the schema.
 func (s *Store) prepare(ctx context.Context) error {
@@ -165,15 +214,21 @@ func (s *Store) prepare(ctx context.Context) error {
 }
 
 // safety holds the settings on which durability rests.
-type safety struct{ fsync, fullPageWrites, synchronousCommit string }
+type safety struct{ fsync, fullPageWrites, synchronousCommit, standbys string }
 
 // safetyColumns selects what safety.scan scans.
-const safetyColumns = `current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')`
+const safetyColumns = `current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names')`
 
-func (s *safety) fields() []any { return []any{&s.fsync, &s.fullPageWrites, &s.synchronousCommit} }
+func (s *safety) fields() []any {
+	return []any{&s.fsync, &s.fullPageWrites, &s.synchronousCommit, &s.standbys}
+}
 
 // check reports settings with which a committed batch could be lost.
 func (s *safety) check() error {
+	if s.standbys != "" && s.synchronousCommit == "local" {
+		return fmt.Errorf("synchronous_commit is local, but synchronous_standby_names is %q: a failover would lose committed entries; set synchronous_commit to on, or synchronous_standby_names to '': %w",
+			s.standbys, storage.ErrUnsafe)
+	}
 	const mend = "set it to on (alter system set %s = on; select pg_reload_conf()), and look for an override by database, role or connection: %w"
 	switch "off" {
 	case s.fsync:
@@ -205,6 +260,9 @@ func (s *Store) Ready(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errStandby, storage.ErrUnsafe)
 	case readOnly == "on":
 		return fmt.Errorf("the database allows no writes (default_transaction_read_only is on): %w", storage.ErrUnavailable)
+	}
+	if full := s.full.Load(); full != nil && time.Since(full.at) < fullTime {
+		return fmt.Errorf("the last commit failed: %w", full.err)
 	}
 	return set.check()
 }

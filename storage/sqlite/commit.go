@@ -88,8 +88,8 @@ func (s *Store) write(ctx context.Context, what string, do func(context.Context,
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := s.broken.Load(); err != nil {
-			return *err
+		if err := s.intact(); err != nil {
+			return err
 		}
 		return s.transaction(context.WithoutCancel(ctx), do)
 	})
@@ -109,12 +109,18 @@ func (s *Store) transaction(ctx context.Context, do func(context.Context, *write
 	}()
 	ok, err := do(ctx, w)
 	if err != nil || !ok {
+		s.noteFull(err)
 		return err
 	}
 	if _, err := w.commit.ExecContext(ctx); err != nil {
+		s.noteFull(err)
 		return s.commitFailed(err)
 	}
 	open = false
+	s.full.Store(nil)
+	if err := s.intact(); err != nil {
+		return fmt.Errorf("%w: %v", storage.ErrUnknown, err) // not ErrUnavailable: it was written
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -43,9 +44,21 @@ func TestFull(t *testing.T) {
 	if n := len(storagetest.Check(t, s, storagetest.TreeID)); acked == 0 || n != acked*50 {
 		t.Errorf("there are %d leaves after %d commits of 50", n, acked)
 	}
+	ready := func() error { return s.Ready(t.Context()) }
+	if err := ready(); !errors.Is(err, storage.ErrUnavailable) || code(err) != sqlite3.SQLITE_FULL {
+		t.Errorf("after a commit into a full disk, Ready gave %v", err)
+	}
 	pages(1 << 30)
 	if err := w.Commit(t.Context(), storagetest.Leaf("with room again")); err != nil {
 		t.Error(err)
 	}
+	if err := ready(); err != nil {
+		t.Errorf("with room again, Ready gave %v", err)
+	}
+	s.free = func(string) (uint64, error) { return minFree - 1, nil }
+	if err := ready(); !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "free space") {
+		t.Errorf("with hardly any free space, Ready gave %v", err)
+	}
+	s.free = freeSpace
 	storagetest.Check(t, s, storagetest.TreeID)
 }

@@ -1,0 +1,102 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/tallystick/tallystick/storage"
+)
+
+// file is the database's file and its write-ahead log, as they were opened.
+type file struct {
+	path, walPath string
+	main, wal     fs.FileInfo
+}
+
+// statFile looks at the file of that path, which SQLite must have open.
+func statFile(path string) (file, error) {
+	real, err := filepath.EvalSymlinks(path) // SQLite keeps the log beside the real file
+	if err != nil {
+		return file{}, err
+	}
+	f := file{path: path, walPath: real + "-wal"}
+	var errWAL error
+	f.main, err = os.Stat(f.path)
+	f.wal, errWAL = os.Stat(f.walPath)
+	return f, errors.Join(err, errWAL)
+}
+
+// check reports whether another file, or none, has come to have one of the names.
+func (f *file) check() error {
+	for _, p := range []struct {
+		path string
+		was  fs.FileInfo
+	}{{f.path, f.main}, {f.walPath, f.wal}} {
+		now, err := os.Stat(p.path)
+		if err != nil {
+			return fmt.Errorf("%s was removed or renamed while it was in use: %w", p.path, err)
+		}
+		if !os.SameFile(now, p.was) {
+			return fmt.Errorf("%s was replaced by another file while it was in use", p.path)
+		}
+	}
+	return nil
+}
+
+// intact reports why the store may not write any more. Files that were removed or
+// replaced can still be written to, but nobody would find there what was committed:
+// so the store is done with writing for good, even if the files come back.
+func (s *Store) intact() error {
+	if err := s.broken.Load(); err != nil {
+		return *err
+	}
+	if err := s.file.check(); err != nil {
+		s.breakDown(err)
+		return *s.broken.Load()
+	}
+	return nil
+}
+
+// minFree is the free space, in bytes, below which the store is not ready: the
+// write-ahead log of a few large batches.
+const minFree = 16 << 20
+
+// fullTime is how long Ready reports that the last commit failed for lack of space
+// although there seems to be some (because of a quota, say). Then it lets another
+// one try: without entries coming in, none would ever succeed.
+const fullTime = time.Minute
+
+// fullDisk is a commit that failed for lack of space.
+type fullDisk struct {
+	err error
+	at  time.Time
+}
+
+// noteFull remembers that a commit failed, if it was for lack of space.
+func (s *Store) noteFull(err error) {
+	if code(err)&0xff == sqlite3.SQLITE_FULL {
+		s.full.Store(&fullDisk{err, time.Now()})
+	}
+}
+
+// room reports that there is no space to write.
+func (s *Store) room() error {
+	if full := s.full.Load(); full != nil && time.Since(full.at) < fullTime {
+		return fmt.Errorf("the last commit failed: %w", full.err)
+	}
+	dir := filepath.Dir(s.file.walPath)
+	free, err := s.free(dir)
+	if err != nil {
+		return fmt.Errorf("asking for the free space of %s: %w", dir, err)
+	}
+	if free < minFree {
+		return fmt.Errorf("%s has %d bytes of free space, less than %d: %w", dir, free, minFree, storage.ErrUnavailable)
+	}
+	return nil
+}
