@@ -59,7 +59,7 @@ type Config struct {
 	// BodyTimeout is for a request body to arrive. Default 10 seconds.
 	BodyTimeout time.Duration
 	// MaxSignatures is how many signed entry timestamps are kept in memory, so that
-	// entries read often are not signed each time; 250 bytes each. Default 65,536.
+	// entries read often are not signed each time; 250 bytes each. Default 32,768.
 	MaxSignatures int
 
 	// PublicURL is the log's address, and Version the program's; both are shown to
@@ -91,7 +91,7 @@ func (c *Config) defaults() {
 	def(&c.MaxResults, 10_000)
 	def(&c.Timeout, 30*time.Second)
 	def(&c.BodyTimeout, 10*time.Second)
-	def(&c.MaxSignatures, 65536)
+	def(&c.MaxSignatures, 32768)
 	def(&c.Logger, slog.New(slog.DiscardHandler))
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
