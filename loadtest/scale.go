@@ -62,6 +62,12 @@ func (s *settings) scaleOn(ctx context.Context, backend, dir string, r, ratios *
 	}
 	ratios.line("- %s: %.0f entries/s at %d entries, %.0f at %d: %.0f %%. CPU time of server and database an entry: %s, %s.", backend,
 		small.rate(), s.small, big.rate(), s.large, 100*big.rate()/small.rate(), microseconds(small.cost()), microseconds(big.cost()))
+	progress("%s: checking the large log", backend)
+	took, memory, err := t.check()
+	if err != nil {
+		return err
+	}
+	ratios.line("- %s: tallystick check of the large log took %.0f s and %d MiB of memory at most.", backend, took.Seconds(), memory>>20)
 	return nil
 }
 

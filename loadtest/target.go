@@ -49,16 +49,12 @@ func (t *target) start() error {
 	if err := t.choosePort(); err != nil {
 		return err
 	}
-	storage := "sqlite:"
-	if t.pg != nil {
-		storage = t.pg.url
-	}
 	output, err := os.OpenFile(t.dir+".output", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer output.Close() // the process has its own
-	args := []string{"serve", "--listen", t.address, "--data-dir", t.dir, "--storage", storage}
+	args := []string{"serve", "--listen", t.address, "--data-dir", t.dir, "--storage", t.storage()}
 	if t.key != "" {
 		args = append(args, "--key", t.key)
 	}
@@ -101,6 +97,27 @@ func (t *target) stop() error {
 		return fmt.Errorf("%s serve: %w", t.program, err)
 	}
 	return nil
+}
+
+// check checks the log of a stopped server; it returns the time that it took and the
+// most memory, in bytes.
+func (t *target) check() (time.Duration, int64, error) {
+	cmd := exec.Command(t.program, "check", "--data-dir", t.dir, "--storage", t.storage())
+	start := time.Now()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return 0, 0, fmt.Errorf("%s check: %w; it said:\n%s", t.program, err, out)
+	}
+	took := time.Since(start)
+	usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return took, usage.Maxrss << 10, nil
+}
+
+// storage returns the setting that says where the log is kept.
+func (t *target) storage() string {
+	if t.pg != nil {
+		return t.pg.url
+	}
+	return "sqlite:"
 }
 
 // end stops the server and its database, whatever comes of it.

@@ -100,3 +100,13 @@ func (s *Store) room() error {
 	}
 	return nil
 }
+
+// create makes the file if it is not there, for its owner only: what SQLite puts
+// beside it gets the same mode.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}

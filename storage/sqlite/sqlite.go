@@ -144,11 +144,12 @@ func (s *Store) openWriter(ctx context.Context, path string) (applied []string, 
 	if s.lock, err = lock(path + ".lock"); err != nil {
 		return nil, err
 	}
-	mode := "rw"
 	if s.o.Migrate {
-		mode = "rwc"
+		if err := create(path); err != nil {
+			return nil, err
+		}
 	}
-	if s.writes, err = connect(path, mode, s.o, writeCache, 1); err != nil {
+	if s.writes, err = connect(path, "rw", s.o, writeCache, 1); err != nil {
 		return nil, err
 	}
 	if s.o.Migrate {
