@@ -68,7 +68,7 @@ type Config struct {
 	OnCommit func(Commit)
 	// Watch is how often an idle server looks at the database; default 1 s.
 	Watch time.Duration
-	// CachedTiles is the number of full tiles kept in memory, 17 kB each; default 2,048.
+	// CachedTiles is the number of full tiles kept in memory, 17 kB each; default 1,024.
 	CachedTiles int
 }
 
@@ -123,7 +123,7 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 		c.Logger = slog.Default()
 	}
 	if c.CachedTiles <= 0 {
-		c.CachedTiles = 2048
+		c.CachedTiles = 1024
 	}
 	if c.Watch <= 0 {
 		c.Watch = time.Second

@@ -9,11 +9,15 @@ import (
 )
 
 // greet says on standard output that the server is ready, what the log is, and what
-// to try.
+// to try; or, of a log that has halted, why.
 func (s *service) greet() {
 	key := s.settings.publicKeyPath()
 	if abs, err := filepath.Abs(key); err == nil {
 		key = abs // the commands below work in any directory
+	}
+	if err := s.log.Halted(); err != nil {
+		fmt.Fprintf(s.program.Stdout, "Tallystick %s is running at %s, but takes no entries: %v\nReads go on.\n", version(), s.url, err)
+		return
 	}
 	fmt.Fprint(s.program.Stdout, banner(s.url, key, s.where.String(), s.identity, s.guard()))
 }

@@ -95,6 +95,12 @@ func testRestore(t *testing.T, f *field, backup func(to string) (restore func())
 	if data, err := p.fetch("POST", "/api/v1/index/retrieve", []byte(`{"hash":"sha256:`+strings.Repeat("0", 64)+`"}`), 200); err != nil || strings.TrimSpace(string(data)) != "[]" {
 		t.Errorf("search: %s, %v", data, err)
 	}
+	for !strings.Contains(p.log.String(), "takes no entries") && !strings.Contains(p.log.String(), "is ready") {
+		time.Sleep(time.Millisecond) // until the server has greeted
+	}
+	if strings.Contains(p.log.String(), "is ready") {
+		t.Errorf("a halted server says that it is ready:\n%s", p.log.String())
+	}
 	if !strings.Contains(p.log.String(), "restored from an older copy") || !strings.Contains(p.log.String(), "restore the newest copy") {
 		t.Errorf("the server does not say what to do:\n%s", p.log.String())
 	}

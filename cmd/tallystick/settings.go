@@ -33,7 +33,7 @@ type storageSettings struct {
 
 // keySettings say what the log signs with.
 type keySettings struct {
-	Key             string `name:"key" placeholder:"KEY" group:"identity" help:"The log's key: a PEM file, or the URI of a key management service, such as awskms://… (needs the program sigstore-kms-awskms on the PATH). Default: log.key in the data directory, made if there is no log yet (one for memory: ends with the server)."`
+	Key             string `name:"key" placeholder:"KEY" group:"identity" help:"The log's key: a PEM file, or the URI of a key management service, such as awskms://… (needs the program sigstore-kms-awskms on the PATH). Default: log.key in the data directory; serve makes it with the log (one for memory: ends with the server)."`
 	KeyPasswordFile string `name:"key-password-file" placeholder:"FILE" group:"identity" help:"File with the password of the key file. $TALLYSTICK_KEY_PASSWORD works too."`
 }
 
