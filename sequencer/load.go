@@ -24,7 +24,7 @@ func (l *Log) load(ctx context.Context) error {
 		stored, err = l.doubt(ctx, l.tip.tip, signed)
 	}
 	if errors.Is(err, storage.ErrNotFound) {
-		err = l.halt(fmt.Errorf("part of the tree is missing in the database; run 'tallystick check': %w", err))
+		err = l.halt(missing(err))
 	}
 	if errors.Is(err, storage.ErrHalted) {
 		return nil
@@ -156,6 +156,10 @@ func notExtended(known, found tlog.Head, err error) error {
 	return fmt.Errorf("the database's tree of size %d does not extend the tree of size %d with root %v that was signed before, "+
 		"it is another history, or damaged: keep this database aside, and restore the one that holds the published tree: %w",
 		found.Size, known.Size, known.Root, err)
+}
+
+func missing(err error) error {
+	return fmt.Errorf("part of the tree is missing in the database; run 'tallystick check': %w", err)
 }
 
 func damaged(root tlog.Hash, head tlog.Head) error {

@@ -16,8 +16,16 @@ const signTime = 5 * time.Second
 // errSign: the head is committed, but there is no checkpoint over it yet.
 var errSign = fmt.Errorf("%w: the checkpoint cannot be signed", storage.ErrUnavailable)
 
-// keyFault is why the last checkpoint could not be signed.
-type keyFault struct{ err error }
+// signPause is the least time between two tries of a key that failed.
+const signPause = 50 * time.Millisecond
+
+// keyFault is why the last checkpoint could not be signed. It is not tried again
+// before a moment as far off as the try took, so that a key that hangs is not what
+// everybody waits for, and one that failed once delays a few writes.
+type keyFault struct {
+	err   error
+	until time.Time
+}
 
 // publish is the publisher: it signs the newest committed head and answers the
 // batches below it.
@@ -61,7 +69,7 @@ func (l *Log) publishTip(ctx context.Context) (*tlog.View, error) {
 	if v := l.view.Load(); v != nil && v.Size >= want {
 		return v, nil
 	}
-	if f := l.keyFault.Load(); f != nil { // one try at a time is enough, and it is the watcher's
+	if f := l.keyFault.Load(); f != nil && l.config.Now().Before(f.until) {
 		return nil, f.err
 	}
 	return l.sign(l.tip.load())
@@ -82,6 +90,7 @@ func (l *Log) sign(t tip) (*tlog.View, error) {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, signTime)
 	defer cancel()
+	start := l.config.Now()
 	text := tlog.CheckpointText(l.tree.Origin, t.head.Head)
 	var signature []byte
 	err := l.config.Guard.Store(Record{l.tree.ID, t.head.Head})
@@ -91,7 +100,8 @@ func (l *Log) sign(t tip) (*tlog.View, error) {
 	if err != nil {
 		l.config.Logger.Error("cannot sign the checkpoint", "tree", l.tree.ID, "size", t.head.Size, "error", err)
 		err = fmt.Errorf("%w: %w", errSign, err)
-		l.keyFault.Store(&keyFault{err})
+		now := l.config.Now()
+		l.keyFault.Store(&keyFault{err, now.Add(max(signPause, now.Sub(start)))})
 		return nil, err
 	}
 	view := &tlog.View{
@@ -115,7 +125,7 @@ func (l *Log) View(ctx context.Context) (*tlog.View, error) {
 	if l.halted.Load() != nil {
 		return l.lastView(ctx)
 	}
-	if f := l.keyFault.Load(); f != nil { // the watcher tries the key again
+	if f := l.keyFault.Load(); f != nil { // publisher and watcher try the key again
 		return l.viewOr(f.err)
 	}
 	view, err := l.refresh(ctx)
@@ -169,6 +179,9 @@ func (l *Log) learn(ctx context.Context, known tip, head storage.Head) error {
 		return nil // our own commit, which is being published
 	}
 	edge, err := tlog.LoadEdge(ctx, l.tiles, head.Size)
+	if errors.Is(err, storage.ErrNotFound) {
+		return l.halt(missing(err))
+	}
 	if err != nil {
 		return err
 	}

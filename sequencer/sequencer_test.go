@@ -529,6 +529,31 @@ func TestKeyHangs(t *testing.T) {
 	}
 }
 
+// A key that fails once delays a few writes, and does not wait for the watcher.
+func TestKeyHiccup(t *testing.T) {
+	r := newRig(t) // whose watcher looks once an hour
+	l := r.open()
+	r.signer.setFail(errors.New("throttled"))
+	if _, err := l.Add(context.Background(), leaf("first")); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("adding: %v", err)
+	}
+	r.signer.setFail(nil)
+	for {
+		_, err := l.Add(context.Background(), leaf("second"))
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, storage.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond) // as a client that tries again
+	}
+	if err := l.Ready(context.Background()); err != nil {
+		t.Error(err)
+	}
+	r.audit(nil)
+}
+
 // A server whose key cannot be used at its start gives reads the stored checkpoint,
 // and goes on when the key is back.
 func TestStartWithoutKey(t *testing.T) {

@@ -64,7 +64,12 @@ func (b *bodies) head(r *http.Request) error {
 
 // drain reads on for a while after a body was refused: many clients look for an
 // answer only when they have sent everything, and see a closed connection instead.
-func (b *bodies) drain(r *http.Request) { io.CopyN(io.Discard, r.Body, b.limit) }
+// A client that asked whether to send is not asked to.
+func (b *bodies) drain(r *http.Request) {
+	if r.Header.Get("Expect") == "" {
+		io.CopyN(io.Discard, r.Body, b.limit)
+	}
+}
 
 // fill reads the body into memory that it charges as bytes arrive.
 func (b *bodies) fill(r *http.Request, held *account) ([]byte, error) {

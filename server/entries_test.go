@@ -319,6 +319,23 @@ func TestUncovered(t *testing.T) {
 	g.verify(g.want(200, 0, "GET", "/api/v1/log/entries?logIndex=4", ""))
 }
 
+// TestCommittedMeanwhile: an entry that is committed between the view and its read is
+// proved with a newer view.
+func TestCommittedMeanwhile(t *testing.T) {
+	g := newRig(t, nil)
+	g.active().fill(t, 6)
+	g.active().catchUp = true
+	g.active().published = 5
+	g.verify(g.want(200, 0, "GET", "/api/v1/log/entries?logIndex=5", ""))
+	g.active().published = 5
+	w := g.want(200, 0, "POST", "/api/v1/log/entries/retrieve", `{"logIndexes":[5,6]}`)
+	var list []json.RawMessage
+	if err := json.Unmarshal(w.Body.Bytes(), &list); err != nil || len(list) != 1 {
+		t.Fatalf("%d entries, not 1: %v", len(list), err)
+	}
+	g.verifyJSON(list[0])
+}
+
 // TestSignaturesAreKept: an entry read again is not signed again.
 func TestSignaturesAreKept(t *testing.T) {
 	g := newRig(t, nil)

@@ -46,6 +46,8 @@ type fakeLog struct {
 	frozen *tlog.View
 
 	addErr, viewErr, signErr, readErr, readyErr, haltErr error
+	// catchUp: the next view is that of published, those after it of all.
+	catchUp bool
 	// published is the size of the view if not negative; else all.
 	published int64
 	// checkpoint and setSignature are used instead of fresh signatures, if set.
@@ -177,8 +179,11 @@ func (l *fakeLog) View(context.Context) (*tlog.View, error) {
 	if l.frozen != nil {
 		return l.frozen, nil
 	}
-	if l.published >= 0 {
-		return l.view(l.published), nil
+	if size := l.published; size >= 0 {
+		if l.catchUp {
+			l.published = -1
+		}
+		return l.view(size), nil
 	}
 	return l.view(l.size()), nil
 }

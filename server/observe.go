@@ -90,7 +90,9 @@ func (s *Server) finish(x *exchange, r *http.Request) {
 	if p := recover(); p != nil {
 		s.metrics.panics.Inc()
 		x.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		if x.status == 0 {
+		if x.status != 0 {
+			defer panic(http.ErrAbortHandler) // an answer that broke off must not look whole
+		} else {
 			x.sendJSON(http.StatusInternalServerError, append(appendError(nil, http.StatusInternalServerError,
 				"internal error; the server's log has it under the ID in X-Request-ID"), '\n'))
 		}

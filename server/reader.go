@@ -72,6 +72,14 @@ func (rd *reader) entry(ctx context.Context, sh *shard, index int64) (*proven, e
 	if leaf.Hash != e.hash || leaf.Index != index {
 		return nil, rd.s.damaged(ctx, e, fmt.Errorf("stored are index %d and leaf hash %v", leaf.Index, leaf.Hash))
 	}
+	if (view == nil || index >= view.Size) && sh.log.Halted() == nil {
+		// It was committed after the view was taken; a new one covers it, unless this
+		// server cannot sign.
+		delete(rd.views, sh)
+		if view, err = rd.view(ctx, sh); err != nil {
+			return nil, err
+		}
+	}
 	if view == nil || index >= view.Size {
 		return e, rd.s.uncovered(e)
 	}

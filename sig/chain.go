@@ -59,11 +59,21 @@ func verifyChain(chain []*x509.Certificate) error {
 	return nil
 }
 
-// issuers returns the certificates that lead from the leaf, which is not among
+// issuers returns the path to check. Key identifiers are a hint (RFC 5280, section
+// 4.2.1.1), and of two certificates of one issuer one may have expired: such hints
+// are followed if they lead to the last certificate, and else left aside.
+func issuers(chain []*x509.Certificate) ([]*x509.Certificate, error) {
+	if path, err := path(chain, hinted); err == nil {
+		return path, nil
+	}
+	return path(chain, named)
+}
+
+// path returns the certificates that lead from the leaf, which is not among
 // them, to the last of the chain: the shortest such path, or of several the one
 // whose certificates come first. No two of them have the same subject. It is empty
 // if the leaf is the last certificate itself. No signature is looked at.
-func issuers(chain []*x509.Certificate) ([]*x509.Certificate, error) {
+func path(chain []*x509.Certificate, issued func(leaf, c, parent *x509.Certificate) bool) ([]*x509.Certificate, error) {
 	last := chain[len(chain)-1]
 	if chain[0].Equal(last) {
 		return nil, nil
@@ -73,7 +83,7 @@ func issuers(chain []*x509.Certificate) ([]*x509.Certificate, error) {
 	child := map[*x509.Certificate]*x509.Certificate{chain[0]: nil}
 	for reached := chain[:1:1]; len(reached) > 0; reached = reached[1:] {
 		for _, c := range chain[1:] {
-			if _, ok := child[c]; !ok && names(reached[0], c) {
+			if _, ok := child[c]; !ok && issued(chain[0], reached[0], c) {
 				child[c] = reached[0]
 				reached = append(reached, c)
 			}
@@ -95,9 +105,13 @@ func issuers(chain []*x509.Certificate) ([]*x509.Certificate, error) {
 	return path, nil
 }
 
-// names reports whether c says that parent issued it: by its name and, if both
-// have one, by its key identifier (RFC 5280, section 4.2.1.1).
-func names(c, parent *x509.Certificate) bool {
-	return bytes.Equal(c.RawIssuer, parent.RawSubject) &&
-		(len(c.AuthorityKeyId) == 0 || len(parent.SubjectKeyId) == 0 || bytes.Equal(c.AuthorityKeyId, parent.SubjectKeyId))
+// named reports whether c says by name that parent issued it.
+func named(_, c, parent *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, parent.RawSubject) }
+
+// hinted reports whether c says by name and, if both have one, by key identifier that
+// parent issued it, and parent was valid when the leaf became so.
+func hinted(leaf, c, parent *x509.Certificate) bool {
+	return named(leaf, c, parent) &&
+		(len(c.AuthorityKeyId) == 0 || len(parent.SubjectKeyId) == 0 || bytes.Equal(c.AuthorityKeyId, parent.SubjectKeyId)) &&
+		!leaf.NotBefore.Before(parent.NotBefore) && !leaf.NotBefore.After(parent.NotAfter)
 }

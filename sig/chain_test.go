@@ -156,8 +156,8 @@ func TestChainPaths(t *testing.T) {
 		"other key":                 {leaf + i1 + other.certificate("2", "root", nil) + root, 3, false},
 		"root of the same name":     {leaf + i1 + i2 + other.certificate("root", "root", nil), 3, false},
 		"key IDs":                   {cert("leaf", "1", "l", "b") + cert("1", "2", "a", "c") + cert("1", "root", "b", "none") + root, 2, true},
-		"key IDs, no path":          {cert("leaf", "1", "l", "b") + cert("1", "root", "a", "r") + cert("root", "root", "r", "r"), -1, false},
-		"root made anew":            {cert("leaf", "root", "l", "n") + cert("root", "root", "n", "o") + cert("root", "root", "o", "o"), -1, false},
+		"key IDs, no path":          {cert("leaf", "1", "l", "b") + cert("1", "root", "a", "r") + cert("root", "root", "r", "r"), 2, true},
+		"root made anew":            {cert("leaf", "root", "l", "n") + cert("root", "root", "n", "o") + cert("root", "root", "o", "o"), 1, true},
 	} {
 		k := mustParse(t, c.chain)
 		path, err := issuers(k.Certificates)
@@ -218,5 +218,35 @@ func TestCost(t *testing.T) {
 		if got := (&Key{Public: c.key}).Cost(); got != c.cost {
 			t.Errorf("%T %v: %d, want %d", c.key, c.key, got, c.cost)
 		}
+	}
+}
+
+// TestRenewedIssuer: of two certificates of one issuer, the one that was valid when
+// the leaf was made counts, wherever it stands.
+func TestRenewedIssuer(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	year := func(n int) time.Time { return time.Date(n, 1, 1, 0, 0, 0, 0, time.UTC) }
+	made := func(subject, issuer string, from, to int) string {
+		t.Helper()
+		c := &x509.Certificate{SerialNumber: big.NewInt(int64(from)), Subject: pkix.Name{CommonName: subject}, NotBefore: year(from), NotAfter: year(to),
+			IsCA: subject != "leaf", BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+		der, err := x509.CreateCertificate(rand.Reader, c, &x509.Certificate{Subject: pkix.Name{CommonName: issuer}}, &key.PublicKey, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	leaf, root := made("leaf", "i", 2025, 2026), made("root", "root", 2010, 2040)
+	old, now := made("i", "root", 2015, 2020), made("i", "root", 2020, 2030)
+	for _, between := range []string{old + now, now + old} {
+		if err := mustParse(t, leaf+between+root).VerifyChain(); err != nil {
+			t.Error(err)
+		}
+	}
+	if mustParse(t, leaf+old+root).VerifyChain() == nil {
+		t.Error("an issuer that had expired passed")
 	}
 }

@@ -86,6 +86,13 @@ func (s *Store) Commit(ctx context.Context, tree int64, r storage.Request) error
 	if s.o.ReadOnly {
 		return errReadOnly
 	}
+	wrote := false
+	build := r.Build
+	r.Build = func(c storage.Current) (*storage.Batch, error) {
+		b, err := build(c)
+		wrote = b != nil
+		return b, err
+	}
 	built, err := s.tryCommit(ctx, tree, r)
 	if code(err) == codeLockTimeout && s.endSilent(ctx, tree) {
 		built, err = s.tryCommit(ctx, tree, r)
@@ -94,7 +101,7 @@ func (s *Store) Commit(ctx context.Context, tree int64, r storage.Request) error
 		return fmt.Errorf("locking the head of tree %d: %w", tree, err)
 	}
 	switch {
-	case built == nil:
+	case built == nil && wrote:
 		s.full.Store(nil)
 	case code(built) == codeDiskFull:
 		s.full.Store(&fullDisk{built, time.Now()})

@@ -32,18 +32,24 @@ func statFile(path string) (file, error) {
 	return f, errors.Join(err, errWAL)
 }
 
-// check reports whether another file, or none, has come to have one of the names.
+// errMoved: what is written would not be found under the file's name.
+var errMoved = errors.New("the file is not the one that was opened")
+
+// check reports whether another file, or none, has come to have one of the names:
+// errMoved, or that this cannot be told now.
 func (f *file) check() error {
 	for _, p := range []struct {
 		path string
 		was  fs.FileInfo
 	}{{f.path, f.main}, {f.walPath, f.wal}} {
 		now, err := os.Stat(p.path)
-		if err != nil {
-			return fmt.Errorf("%s was removed or renamed while it was in use: %w", p.path, err)
-		}
-		if !os.SameFile(now, p.was) {
-			return fmt.Errorf("%s was replaced by another file while it was in use", p.path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("%w: %s was removed or renamed while it was in use", errMoved, p.path)
+		case err != nil:
+			return fmt.Errorf("%w: looking at %s: %w", storage.ErrUnavailable, p.path, err)
+		case !os.SameFile(now, p.was):
+			return fmt.Errorf("%w: %s was replaced by another file while it was in use", errMoved, p.path)
 		}
 	}
 	return nil
@@ -56,9 +62,13 @@ func (s *Store) intact() error {
 	if err := s.broken.Load(); err != nil {
 		return *err
 	}
-	if err := s.file.check(); err != nil {
+	err := s.file.check()
+	if errors.Is(err, errMoved) {
 		s.breakDown(err)
 		return *s.broken.Load()
+	}
+	if err != nil {
+		return err
 	}
 	return nil
 }

@@ -177,20 +177,36 @@ func (s *Store) openWriter(ctx context.Context, path string) (applied []string, 
 // settle makes durable what is in the file, before anything in it is signed. A
 // process that died between the last write of a commit and its fsync has left a
 // commit that this process sees, in the operating system's cache, but a power cut
-// would take away. So all of the write-ahead log is moved into the file, with fsync.
+// would take away. So the write-ahead log is moved into the file, with fsync.
 func settle(ctx context.Context, db *sql.DB, path string) error {
 	var busy, frames, moved int
 	if err := db.QueryRowContext(ctx, "pragma wal_checkpoint(truncate)").Scan(&busy, &frames, &moved); err != nil {
 		return fmt.Errorf("moving the write-ahead log into the file: %w", err)
 	}
-	if busy != 0 {
-		return fmt.Errorf("the write-ahead log cannot be moved into the file, because another program is reading it: %w", storage.ErrUnavailable)
+	if busy != 0 && moved < frames {
+		// Another program is reading, a backup say. What cannot be moved is made durable
+		// where it is. (SQLite's locks are on other files, so closing this one frees none.)
+		real, err := filepath.EvalSymlinks(path) // SQLite keeps the log beside the real file
+		if err == nil {
+			err = syncFile(real + "-wal")
+		}
+		if err != nil {
+			return fmt.Errorf("making the write-ahead log durable: %w", err)
+		}
 	}
 	dir, err := os.Open(filepath.Dir(path)) // a new file's name must last, too
 	if err != nil {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // lock takes the lock that keeps other processes away. It is a file of its own,
