@@ -406,7 +406,7 @@ func (g *rig) send(r *http.Request) *httptest.ResponseRecorder {
 			g.t.Errorf("%s %s: no %s header", r.Method, r.URL, name)
 		}
 	}
-	for _, secret := range []string{"secret", "goroutine", ".go:", "storage:", "/work/"} {
+	for _, secret := range []string{"secret", "goroutine", ".go:", "storage:", "/tallystick/"} {
 		if strings.Contains(w.Body.String(), secret) {
 			g.t.Errorf("%s %s: the answer has %q in it:\n%s", r.Method, r.URL, secret, w.Body)
 		}
