@@ -76,6 +76,9 @@ func (l *Log) commitBatch(a *attempt) error {
 			return nil
 		case errors.Is(err, storage.ErrHalted):
 			return err
+		case errors.Is(err, errClock): // which no second try mends
+			l.clockFault.Store(&fault{err, l.config.Now().Add(clockPause)})
+			return err
 		case errors.Is(err, errBehind):
 			if err = l.catchUp(ctx); err == nil {
 				continue
@@ -111,6 +114,7 @@ func (l *Log) try(ctx context.Context, a *attempt) error {
 			if err := l.checkClock(c.Clock); err != nil {
 				return nil, err
 			}
+			l.clockFault.Store(nil)
 		}
 		var b *storage.Batch
 		b, next = l.build(a, edge, c)
@@ -131,12 +135,19 @@ func (l *Log) try(ctx context.Context, a *attempt) error {
 // put that time on every entry after it.
 const maxSkew = 10 * time.Second
 
+// clockPause is how long Ready tells of a clock that was off. Then it lets an entry
+// try again: without one, nobody would notice that the clock was set.
+const clockPause = time.Minute
+
+// errClock: this server's clock and the database's are too far apart.
+var errClock = fmt.Errorf("%w: clocks differ", storage.ErrUnavailable)
+
 // checkClock refuses to put times on entries with a clock that is off. The database's
 // own is zero if it has none.
 func (l *Log) checkClock(database time.Time) error {
 	if now := l.config.Now(); !database.IsZero() && now.Sub(database).Abs() > maxSkew {
 		return fmt.Errorf("%w: this server's clock says %v, the database's %v: set the clock that is wrong",
-			storage.ErrUnavailable, now.UTC().Format(time.RFC3339), database.UTC().Format(time.RFC3339))
+			errClock, now.UTC().Format(time.RFC3339), database.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -19,10 +19,10 @@ var errSign = fmt.Errorf("%w: the checkpoint cannot be signed", storage.ErrUnava
 // signPause is the least time between two tries of a key that failed.
 const signPause = 50 * time.Millisecond
 
-// keyFault is why the last checkpoint could not be signed. It is not tried again
-// before a moment as far off as the try took, so that a key that hangs is not what
-// everybody waits for, and one that failed once delays a few writes.
-type keyFault struct {
+// fault is what failed, and for how long that counts. For a key that is as long as
+// the try took, so that a key that hangs is not what everybody waits for, and one
+// that failed once delays a few writes.
+type fault struct {
 	err   error
 	until time.Time
 }
@@ -101,7 +101,7 @@ func (l *Log) sign(t tip) (*tlog.View, error) {
 		l.config.Logger.Error("cannot sign the checkpoint", "tree", l.tree.ID, "size", t.head.Size, "error", err)
 		err = fmt.Errorf("%w: %w", errSign, err)
 		now := l.config.Now()
-		l.keyFault.Store(&keyFault{err, now.Add(max(signPause, now.Sub(start)))})
+		l.keyFault.Store(&fault{err, now.Add(max(signPause, now.Sub(start)))})
 		return nil, err
 	}
 	view := &tlog.View{

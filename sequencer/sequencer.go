@@ -88,8 +88,9 @@ type Log struct {
 	// publishing, a lock, serialises guard, signature and publication: checkpoints are
 	// published in order of size. No other lock is taken while it is held, but the tip's.
 	publishing chan struct{}
-	keyFault   atomic.Pointer[keyFault] // nil if the last checkpoint could be signed
-	published  chan *batch              // committed, in order, to be answered
+	keyFault   atomic.Pointer[fault] // nil if the last checkpoint could be signed
+	clockFault atomic.Pointer[fault] // nil if the last entry could be given a time
+	published  chan *batch           // committed, in order, to be answered
 
 	halted     atomic.Pointer[haltError]
 	fallbackMu sync.Mutex
@@ -234,6 +235,9 @@ func (l *Log) Ready(ctx context.Context) error {
 		return err
 	}
 	if f := l.keyFault.Load(); f != nil {
+		return f.err
+	}
+	if f := l.clockFault.Load(); f != nil && l.config.Now().Before(f.until) {
 		return f.err
 	}
 	return nil

@@ -753,6 +753,45 @@ func TestSkew(t *testing.T) {
 	}
 }
 
+// A server with a wrong clock says so at once, is not ready, and still finds entries
+// that are there.
+func TestSkewedServer(t *testing.T) {
+	r := newRig(t)
+	l := r.open()
+	ctx := context.Background()
+	if _, err := l.Add(ctx, leaf("before")); err != nil {
+		t.Fatal(err)
+	}
+	r.store.skew = time.Hour
+	commits := 0
+	r.store.set(func(call string) (error, error) {
+		if call == "commit" {
+			commits++
+		}
+		return nil, nil
+	})
+	if _, err := l.Add(ctx, leaf("new")); !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "set the clock") {
+		t.Errorf("adding: %v", err)
+	}
+	if commits != 1 {
+		t.Errorf("tried %d times what no second try mends", commits)
+	}
+	if err := l.Ready(ctx); !errors.Is(err, errClock) {
+		t.Errorf("ready: %v", err)
+	}
+	if a, err := l.Add(ctx, leaf("before")); err != nil || !a.Duplicate {
+		t.Errorf("%+v, %v", a, err)
+	}
+	r.store.skew = 0
+	if _, err := l.Add(ctx, leaf("new")); err != nil {
+		t.Error(err)
+	}
+	if err := l.Ready(ctx); err != nil {
+		t.Errorf("ready: %v", err)
+	}
+	r.audit(nil)
+}
+
 // An entry with many search keys weighs as much as it costs: few of them fill the
 // queue, and a batch of them is small.
 func TestKeysWeigh(t *testing.T) {

@@ -238,6 +238,7 @@ type faultStore struct {
 	mu    sync.Mutex
 	fault func(call string) (before, after error)
 	fork  storage.Store // if set, answers instead
+	skew  time.Duration // if not 0, how far the database's clock is ahead
 }
 
 func (s *faultStore) at(call string) (storage.Store, error, error) {
@@ -277,6 +278,13 @@ func (s *faultStore) Head(ctx context.Context, tree int64) (storage.Head, error)
 
 func (s *faultStore) Commit(ctx context.Context, tree int64, r storage.Request) error {
 	store, before, after := s.at("commit")
+	if s.skew != 0 {
+		build := r.Build
+		r.Build = func(c storage.Current) (*storage.Batch, error) {
+			c.Clock = time.Now().Add(s.skew)
+			return build(c)
+		}
+	}
 	if before != nil { // the batch was built, but not written
 		build := r.Build
 		r.Build = func(c storage.Current) (*storage.Batch, error) {

@@ -326,6 +326,26 @@ func TestPanic(t *testing.T) {
 	g.idle()
 }
 
+// TestPanicInAnswer: an answer that breaks off in its middle is cut, so that it is
+// not taken for a whole one.
+func TestPanicInAnswer(t *testing.T) {
+	g := newRig(t, nil)
+	before := g.counter("tallystick_http_panics_total")
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("panicked with %v, not %v", p, http.ErrAbortHandler)
+		}
+		if n := g.counter("tallystick_http_panics_total"); n != before+1 {
+			t.Errorf("%v panics counted", n-before)
+		}
+	}()
+	g.server.metrics.inFlight.Inc()
+	x := &exchange{ResponseWriter: httptest.NewRecorder(), status: http.StatusOK, route: "/"}
+	r := httptest.NewRequest("GET", "/", nil)
+	defer g.server.finish(x, r)
+	panic("after the first part")
+}
+
 func TestRequestID(t *testing.T) {
 	g := newRig(t, nil)
 	seen := map[string]bool{}
