@@ -13,9 +13,9 @@ type Log interface {
 	// Tree describes the tree. It does no I/O; only State may change between calls.
 	Tree() storage.Tree
 	// Add puts a leaf into the tree, unless it is there already, and returns when it
-	// is durable and under a published checkpoint. After ErrBusy and ErrHalted nothing
-	// was written; after any other error it may have been. Adding the same leaf again
-	// is always right.
+	// is durable and under a published checkpoint. After ErrBusy nothing was written;
+	// after any other error it may have been. Adding the same leaf again is always
+	// right.
 	Add(ctx context.Context, leaf tlog.Leaf) (storage.Added, error)
 	// View returns the newest published checkpoint: at least as new as any entry that
 	// was acknowledged, by any server, before the call. Of a log that has stopped
