@@ -27,6 +27,7 @@ var rooms = map[string]room{
 	"sig":                     {[]string{"sig/strictjson"}, nil},
 	"sig/strictjson":          {nil, nil},
 	"entry":                   {[]string{"tlog", "sig", "sig/strictjson"}, nil},
+	"verify":                  {[]string{"tlog", "sig", "sig/strictjson"}, []string{"golang.org/x/mod/sumdb/note"}},
 	"storage":                 {[]string{"tlog"}, nil},
 	"migrations":              {nil, nil},
 	"storage/memory":          {[]string{"storage", "tlog"}, nil},

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/sha256"
 	_ "crypto/sha512" // SHA-384 and SHA-512 for crypto.Hash.New
 	"errors"
 	"fmt"
@@ -52,6 +53,10 @@ func (k *Key) VerifyMessage(h crypto.Hash, message, signature []byte) error {
 			return nil
 		}
 		return ErrSignature
+	}
+	if h == crypto.SHA256 { // the common one, without an allocation
+		digest := sha256.Sum256(message)
+		return k.VerifyDigest(h, digest[:], signature)
 	}
 	d := h.New()
 	d.Write(message)

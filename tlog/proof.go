@@ -2,6 +2,7 @@ package tlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -147,12 +148,36 @@ func RootAt(ctx context.Context, tiles TileReader, at, size int64) (Hash, error)
 	return hashes[0], nil
 }
 
-// VerifyInclusion checks that a leaf with this hash stands at index under head.
+// VerifyInclusion checks that a leaf with this hash stands at index under head (RFC
+// 9162, section 2.1.3.2). It allocates nothing.
 func VerifyInclusion(leaf Hash, index int64, head Head, path []Hash) error {
 	if index < 0 || index >= head.Size {
 		return fmt.Errorf("no leaf %d in a tree of size %d", index, head.Size)
 	}
-	return proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(index), uint64(head.Size), leaf[:], rawHashes(path), head.Root[:])
+	root, at, last := leaf, index, head.Size-1 // at and last are node indexes of one level
+	for _, sibling := range path {
+		if last == 0 {
+			return errors.New("the inclusion proof is too long")
+		}
+		if at&1 == 1 || at == last {
+			root = NodeHash(sibling, root)
+			for at&1 == 0 && at != 0 { // the last node of a level that has none to pair with moves up
+				at >>= 1
+				last >>= 1
+			}
+		} else {
+			root = NodeHash(root, sibling)
+		}
+		at >>= 1
+		last >>= 1
+	}
+	if last != 0 {
+		return errors.New("the inclusion proof is too short")
+	}
+	if root != head.Root {
+		return fmt.Errorf("the inclusion proof leads to the root %v, not %v", root, head.Root)
+	}
+	return nil
 }
 
 // VerifyConsistency checks that second extends first. Every tree extends the empty

@@ -26,8 +26,9 @@ const (
 // Reader is a cursor over one JSON text. After an error its position is
 // undefined. The zero value reads the empty text.
 type Reader struct {
-	data []byte
-	pos  int
+	data  []byte
+	pos   int
+	space []byte // see Space
 	// Lenient accepts repeated members (each is handed out), any number of them,
 	// and strings that are not valid Unicode, as encoding/json does: for payloads that
 	// somebody else defined. Text may then return invalid UTF-8.
@@ -36,6 +37,23 @@ type Reader struct {
 
 // New returns a Reader at the start of data, which it keeps and never changes.
 func New(data []byte) Reader { return Reader{data: data} }
+
+// spaceBlock is how much is allocated at once for small parts.
+const spaceBlock = 8 << 10
+
+// Space returns n bytes to decode a part of the text into, such as base64. Small parts of one text share
+// allocations.
+func (r *Reader) Space(n int) []byte {
+	if n > len(r.space) {
+		if n >= spaceBlock {
+			return make([]byte, n)
+		}
+		r.space = make([]byte, max(n, min(len(r.data), spaceBlock)))
+	}
+	got := r.space[:n:n]
+	r.space = r.space[n:]
+	return got
+}
 
 // Peek returns the first byte of the next value ('{', '[', '"', 't', 'f', 'n', '-'
 // or a digit, if the text is JSON), or 0 at the end.
@@ -134,7 +152,7 @@ func (r *Reader) Text() ([]byte, error) {
 	if !escaped {
 		return raw, nil
 	}
-	return unescape(raw), nil
+	return unescape(r.Space(len(raw))[:0], raw), nil
 }
 
 // Raw reads any value and returns its bytes, which are part of the input.
@@ -383,9 +401,8 @@ func codeUnit(b []byte) (rune, bool) {
 	return v, true
 }
 
-// unescape returns what the inside of a string, checked by skipString, stands for.
-func unescape(raw []byte) []byte {
-	out := make([]byte, 0, len(raw))
+// unescape appends what the inside of a string, checked by skipString, stands for: never more than it takes.
+func unescape(out, raw []byte) []byte {
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '\\' {
 			out = append(out, raw[i])
