@@ -158,7 +158,7 @@ func (e *Evidence) signedDigest(a Artifact, algorithm string) ([]byte, bool) {
 // isRecorded reports whether PEM text that a log recorded is of the signer. Further certificates in it are
 // the log's record of a chain.
 func (s signer) isRecorded(text []byte) bool {
-	if bytes.Equal(text, s.key.PEM) {
+	if len(s.key.PEM) > 0 && bytes.Equal(text, s.key.PEM) {
 		return true // as logs write it
 	}
 	block, _ := pem.Decode(text)
@@ -207,7 +207,7 @@ func readRecord(entry *Entry) (*record, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case rec.key == nil || rec.signatures > 1:
+	case len(rec.key) == 0 || rec.signatures > 1:
 		return nil, errors.New("it does not record one signature by one key")
 	case rec.format != nil && string(rec.format) != "x509":
 		return nil, fmt.Errorf("it records a signature of format %q", clip(string(rec.format)))

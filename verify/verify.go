@@ -199,10 +199,10 @@ func (p *proving) signature() error {
 		if len(p.rules.identities) == 0 {
 			return refuse(ErrIdentity, claim, "a certificate signed, but the policy names keys")
 		}
-		key, err := sig.ParseCertificate(c.Raw)
-		if err != nil {
-			return &Error{ErrUntrustedCertificate, "certificate", err}
+		if err := checkKey(c.PublicKey); err != nil {
+			return &Error{ErrUntrustedCertificate, claimCertificate, err}
 		}
+		key := &sig.Key{Public: c.PublicKey, Certificates: []*x509.Certificate{c}}
 		if err := p.signedBy(key); err != nil {
 			return refuse(ErrBadSignature, claim, "it is not by the certificate's key: %w", err)
 		}
@@ -485,18 +485,18 @@ func (p *proving) thresholds() error {
 func (p *proving) sameLogBefore(i int) bool {
 	log := p.r.Entries[i].Log
 	for _, earlier := range p.r.Entries[:i] {
-		if earlier.Log == log || earlier.Log.Key.SamePublic(log.Key) {
+		if sameLog(*earlier.Log, *log) {
 			return true
 		}
 	}
 	return false
 }
 
-// containsTSA reports whether one of the authorities signs with the same key.
+// containsTSA reports whether one of the authorities counts as the same one.
 func (p *proving) containsTSA(indexes []int, by int) bool {
 	all := p.trust.material.TimestampAuthorities
 	for _, i := range indexes {
-		if i == by || bytes.Equal(all[i].Chain[0].RawSubjectPublicKeyInfo, all[by].Chain[0].RawSubjectPublicKeyInfo) {
+		if i == by || sameAuthority(all[i], all[by]) {
 			return true
 		}
 	}
