@@ -3,6 +3,7 @@ package sig
 import (
 	"crypto/x509"
 	"encoding/asn1"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -14,6 +15,20 @@ const (
 	oidFulcioUserName  = "1.3.6.1.4.1.57264.1.7" // as an OtherName of the SAN
 	oidFulcioIssuerDER = "1.3.6.1.4.1.57264.1.8" // the issuer as a DER UTF8String
 )
+
+// IsOID reports whether an object identifier is the one that text writes with dots. It does not allocate, as
+// String does.
+func IsOID(id asn1.ObjectIdentifier, text string) bool {
+	var buffer [64]byte
+	b := buffer[:0]
+	for i, n := range id {
+		if i > 0 {
+			b = append(b, '.')
+		}
+		b = strconv.AppendInt(b, int64(n), 10)
+	}
+	return string(b) == text
+}
 
 // Identities returns the subject alternative names of a certificate as they are
 // written there: DNS names, e-mail addresses, IP addresses, URIs, and Fulcio's user
@@ -29,7 +44,7 @@ func Identities(c *x509.Certificate) []string {
 		names = append(names, u.String())
 	}
 	for _, ext := range c.Extensions {
-		if ext.Id.String() == oidSAN {
+		if IsOID(ext.Id, oidSAN) {
 			names = append(names, otherNames(ext.Value)...)
 		}
 	}
@@ -56,7 +71,7 @@ func otherNames(der []byte) []string {
 		}
 		var n otherName
 		_, err := asn1.UnmarshalWithParams(v.FullBytes, &n, "tag:0")
-		if err == nil && n.ID.String() == oidFulcioUserName {
+		if err == nil && IsOID(n.ID, oidFulcioUserName) {
 			names = append(names, n.Value)
 		}
 	}
@@ -69,10 +84,10 @@ func Issuers(c *x509.Certificate) []string {
 	var issuers []string
 	for _, ext := range c.Extensions {
 		var issuer string
-		switch ext.Id.String() {
-		case oidFulcioIssuer:
+		switch {
+		case IsOID(ext.Id, oidFulcioIssuer):
 			issuer = string(ext.Value)
-		case oidFulcioIssuerDER:
+		case IsOID(ext.Id, oidFulcioIssuerDER):
 			if rest, err := asn1.Unmarshal(ext.Value, &issuer); err != nil || len(rest) > 0 {
 				continue
 			}

@@ -211,6 +211,8 @@ func readRecord(entry *Entry) (*record, error) {
 		return nil, errors.New("it does not record one signature by one key")
 	case rec.format != nil && string(rec.format) != "x509":
 		return nil, fmt.Errorf("it records a signature of format %q", clip(string(rec.format)))
+	case entry.Kind == "dsse" && rec.envelopeHash.digest == nil:
+		return nil, errors.New("it records no envelope")
 	case entry.Kind == "intoto" && (rec.payloadType == nil) != (entry.Version == "0.0.1"):
 		return nil, errors.New("it is not of its own version")
 	case rec.signature == nil && (entry.Kind != "intoto" || entry.Version != "0.0.1"):
@@ -349,7 +351,7 @@ func (rec *record) readIntotoSignature(r *strictjson.Reader, name []byte) (err e
 
 // read reads {"algorithm":…,"value":hex}.
 func (h *recordedHash) read(r *strictjson.Reader) error {
-	_, err := object(r, "hash", func(name []byte) error {
+	err := element(r, "hash", func(name []byte) error {
 		text, err := readText(r, "hash")
 		if err != nil {
 			return err
@@ -367,6 +369,9 @@ func (h *recordedHash) read(r *strictjson.Reader) error {
 		}
 		return nil
 	})
+	if known, ok := hashes[h.algorithm]; err == nil && (!ok || len(h.digest) != known.Size()) {
+		err = fmt.Errorf("a hash of %d bytes is not a %q", len(h.digest), clip(h.algorithm))
+	}
 	return err
 }
 

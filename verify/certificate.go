@@ -55,8 +55,8 @@ func newCertificateAuthority(a Authority) (certificateAuthority, error) {
 	return ca, nil
 }
 
-// timeless returns a copy of a certificate that is valid at all times. With such
-// copies crypto/x509 says whether a chain holds apart from time, whichever times are asked about.
+// timeless returns a copy of a certificate that is valid at all times. With such copies
+// crypto/x509 says whether a chain holds apart from time; validAt says the rest.
 func timeless(c *x509.Certificate) *x509.Certificate {
 	always := *c
 	always.NotBefore, always.NotAfter = time.Time{}, time.Unix(1<<40, 0)
@@ -69,8 +69,8 @@ func timeless(c *x509.Certificate) *x509.Certificate {
 // usage, digitalSignature. It returns the path, leaf first, root last, which has
 // at least two certificates.
 //
-// Errors: ErrIdentity if leaf has not exactly one name, ErrExpired if nothing but time is against
-// it, else ErrUntrustedCertificate.
+// Errors: ErrIdentity if leaf has not exactly one name, ErrExpired if nothing but time is
+// against it, else ErrUntrustedCertificate.
 func (t *Trust) checkChain(leaf *x509.Certificate, times []time.Time) ([]*x509.Certificate, error) {
 	if len(times) == 0 || slices.ContainsFunc(times, time.Time.IsZero) {
 		return nil, refuse(ErrInternal, claimCertificate, "checked at no time, or at one that is not said")
@@ -95,6 +95,9 @@ func (t *Trust) checkChain(leaf *x509.Certificate, times []time.Time) ([]*x509.C
 			continue
 		}
 		for _, chain := range chains {
+			if len(chain) < 2 {
+				continue // it is trusted as a root; that says nothing of a signer
+			}
 			path := t.cas[i].originals(leaf, chain)
 			if expired = t.cas[i].validAt(path, times); expired == nil {
 				return path, nil
@@ -107,8 +110,9 @@ func (t *Trust) checkChain(leaf *x509.Certificate, times []time.Time) ([]*x509.C
 	return nil, err
 }
 
-// checkSigner checks what a signer's certificate has to be, whoever issued it, and returns a timeless copy
-// whose subject alternative name counts as understood, which crypto/x509 does not say of Fulcio's user names.
+// checkSigner checks what a signer's certificate has to be, whoever issued it, and returns
+// a timeless copy of it whose subject alternative name counts as understood: crypto/x509
+// does not know Fulcio's user names.
 func checkSigner(leaf *x509.Certificate) (*x509.Certificate, error) {
 	if len(leaf.Raw) > MaxCertificate {
 		return nil, refuse(ErrUntrustedCertificate, claimCertificate, "it has %d bytes, more than %d", len(leaf.Raw), MaxCertificate)
@@ -129,7 +133,7 @@ func checkSigner(leaf *x509.Certificate) (*x509.Certificate, error) {
 	}
 	bare := timeless(leaf)
 	bare.UnhandledCriticalExtensions = slices.DeleteFunc(slices.Clone(bare.UnhandledCriticalExtensions),
-		func(id asn1.ObjectIdentifier) bool { return id.String() == oidSAN })
+		func(id asn1.ObjectIdentifier) bool { return sig.IsOID(id, oidSAN) })
 	return bare, nil
 }
 
@@ -180,18 +184,18 @@ func checkKey(key crypto.PublicKey) error {
 	return fmt.Errorf("unsupported public key type %T: not RSA, ECDSA or Ed25519", key)
 }
 
-// signerNames returns the OIDC issuer and the subject alternative name of a
-// certificate. Issuer is "" if it has no such extension. It refuses, with ErrIdentity, a certificate without
-// a name or with more than one, of any kind, or with two different issuers: which
-// one is meant would be for the attacker to choose.
+// signerNames returns the OIDC issuer and the subject alternative name of a certificate.
+// Issuer is "" if it has no such extension. It refuses, with ErrIdentity, a certificate
+// without a name or with more than one, of any kind, or with two different issuers:
+// which one is meant would be for the attacker to choose.
 func signerNames(leaf *x509.Certificate) (issuer, subject string, err error) {
 	for _, oid := range []string{oidFulcioIssuer, oidFulcioIssuerDER} {
 		value, there := extensionBytes(leaf, oid)
 		if !there {
 			continue
 		}
-		text, ok := fulcioText(oid, value)
-		if !ok || text == "" || issuer != "" && text != issuer {
+		text, _ := fulcioText(oid, value)
+		if text == "" || issuer != "" && text != issuer {
 			return "", "", refuse(ErrIdentity, claimCertificate, "its OIDC issuer cannot be read, or is not the same in both extensions")
 		}
 		issuer = text
@@ -230,7 +234,7 @@ func extension(leaf *x509.Certificate, oid string) (string, bool) {
 // an extension twice.)
 func extensionBytes(c *x509.Certificate, oid string) ([]byte, bool) {
 	for _, e := range c.Extensions {
-		if e.Id.String() == oid {
+		if sig.IsOID(e.Id, oid) {
 			return e.Value, true
 		}
 	}
@@ -240,15 +244,18 @@ func extensionBytes(c *x509.Certificate, oid string) ([]byte, bool) {
 // fulcioText reads the value of one of Fulcio's extensions: .1 to .6 are the bare
 // text, the others a DER UTF8String.
 func fulcioText(oid string, value []byte) (string, bool) {
-	if n := strings.TrimPrefix(oid, oidFulcio); len(n) == 1 && n >= "1" && n <= "6" {
-		return string(value), isText(string(value))
+	if n := strings.TrimPrefix(oid, oidFulcio); len(n) != 1 || n < "1" || n > "6" {
+		var v asn1.RawValue
+		rest, err := asn1.Unmarshal(value, &v)
+		if err != nil || len(rest) > 0 || v.Class != asn1.ClassUniversal || v.Tag != asn1.TagUTF8String || v.IsCompound {
+			return "", false
+		}
+		value = v.Bytes
 	}
-	var v asn1.RawValue
-	rest, err := asn1.Unmarshal(value, &v)
-	if err != nil || len(rest) > 0 || v.Class != asn1.ClassUniversal || v.Tag != asn1.TagUTF8String || v.IsCompound {
+	if !isText(string(value)) {
 		return "", false
 	}
-	return string(v.Bytes), isText(string(v.Bytes))
+	return string(value), true
 }
 
 // isText reports whether people can read s: valid UTF-8 without control characters.

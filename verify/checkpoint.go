@@ -48,7 +48,7 @@ func (t *Trust) openCheckpoint(signed []byte, log *trustedLog, w *WitnessPolicy)
 	}
 	first, _, _ := bytes.Cut(signed, []byte("\n"))
 	if hasTreeID(first) {
-		if w != nil {
+		if w.demands() {
 			return nil, refuse(ErrWitness, claim, "origin %q: a checkpoint of Rekor v1 carries no cosignatures", clip(string(first)))
 		}
 		return t.openV1(signed, log)

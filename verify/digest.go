@@ -37,9 +37,8 @@ func (d digester) flag(b bool) {
 	}
 }
 
-// time writes a moment, whatever its time zone. The zero time is "not said".
+// time writes a moment, whatever its time zone.
 func (d digester) time(t time.Time) {
-	d.flag(!t.IsZero())
 	d.number(t.Unix())
 	d.number(int64(t.Nanosecond()))
 }

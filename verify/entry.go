@@ -413,7 +413,7 @@ func (t *Trust) verifyEntry(e *Entry, w *WitnessPolicy) (p EntryProof, err error
 			return p, err
 		}
 		p.Checkpoint, p.TreeIndex = c, e.Proof.Index
-	} else if w != nil {
+	} else if w.demands() {
 		return p, refuse(ErrWitness, e.name(), "it has no checkpoint that a witness could have cosigned")
 	}
 	if e.UUID != "" && !e.isID(leaf, p.Checkpoint) {

@@ -18,13 +18,13 @@ const (
 const None = -1
 
 // Policy says what has to be proved. Either Keys or Identities is set, never both; a
-// policy that names nobody admits nobody.
+// policy that names nobody admits nobody. ParsePolicy reads one in JSON.
 //
-// As JSON (see ParsePolicy) it is an object with the members keys, identities,
-// predicateType, logEntries, signedTimestamps, scts, witnesses, time and
-// ignoreTimestamps.
+// New refuses a policy that contradicts itself or could never be met: one that demands
+// more than the trust has, or that asks about a time (of certificates, or of keys with a Valid
+// window) without log entries, timestamps or Time to prove it by.
 type Policy struct {
-	// Keys are those of which one has to have signed.
+	// Keys are those of which one has to have signed, each given once.
 	Keys []PublicKey
 	// Identities are those of which one has to match the signer's certificate.
 	Identities []Identity
@@ -40,7 +40,7 @@ type Policy struct {
 	// and None mean none. More needs a verifier for them: see Verifier.Timestamps.
 	SignedTimestamps int
 	// SCTs is how many distinct CT logs have to have signed for the signer's certificate. 0
-	// means 1 if the trust has CT logs, and else none.
+	// means 1 if the trust has CT logs, and else none. With Keys there are none to demand.
 	SCTs int
 	// Witnesses is the quorum of witnesses that every entry's checkpoint needs, in the form of C2SP
 	// tlog-policy (see ParseWitnessPolicy). Empty means none.
@@ -69,13 +69,14 @@ type PublicKey struct {
 // Identity is whom a certificate was issued to, and on whose word. One of Issuer and
 // IssuerRegexp, and one of Subject and SubjectRegexp, is set. Regular expressions
 // are RE2 and, as in cosign, match anywhere: anchor them with ^ and $, and
-// escape dots.
+// escape dots. They match no text of more than 4 KiB. A certificate without an issuer or a subject
+// matches nothing.
 type Identity struct {
 	Issuer, IssuerRegexp string
 	// Subject is the subject alternative name: an e-mail address, a URI, …
 	Subject, SubjectRegexp string
-	// Extensions are values that Fulcio's certificate extensions need to have, by object
-	// identifier ("1.3.6.1.4.1.57264.1.12").
+	// Extensions are the exact values that Fulcio's certificate extensions all need to have, by
+	// object identifier ("1.3.6.1.4.1.57264.1.12").
 	Extensions map[string]string
 }
 

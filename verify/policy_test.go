@@ -167,6 +167,7 @@ func TestParsePolicyRefuses(t *testing.T) {
 		{whom(`"issuer":"a","subject":"b","extensions":{"1.3.6.1.4.1.57264.1.09":"a"}`), "not an object identifier of Fulcio's"},
 		{whom(`"issuer":"a","subject":"b","extensions":{"1.3.6.1.4.1.57264.1.":"a"}`), "not an object identifier of Fulcio's"},
 		{whom(`"issuer":"a","subject":"b","extensions":{"2.5.29.17":"a"}`), "not an object identifier of Fulcio's"},
+		{whom(`"issuer":"a","subject":"b","extensions":{"1.3.6.1.4.1.57264.2.9":"a"}`), "not an object identifier of Fulcio's"},
 		{`{"identities":[` + identity + `],"logEntries":"none"}`, "nothing would prove when"},
 	} {
 		p, err := ParsePolicy([]byte(tt.text))
@@ -366,7 +367,7 @@ func policyChanges(t testing.TB) map[string][]any {
 			[]PublicKey{{[]byte("a"), Window{Start: now}}}, []PublicKey{{[]byte("a"), Window{End: now}}}},
 		"Identities": {[]Identity{{}}, []Identity{{Issuer: "a"}}, []Identity{{IssuerRegexp: "a"}}, []Identity{{Subject: "a"}}, []Identity{{SubjectRegexp: "a"}},
 			[]Identity{{Issuer: "ab"}}, []Identity{{Issuer: "a", IssuerRegexp: "b"}}, []Identity{{}, {}}, []Identity{{Extensions: map[string]string{"a": "b"}}},
-			[]Identity{{Extensions: map[string]string{"b": "a"}}}, []Identity{{Extensions: map[string]string{"a": "b", "b": "a"}}}, []Identity{{Extensions: map[string]string{"a": ""}}}},
+			[]Identity{{Extensions: map[string]string{"b": "a"}}}, []Identity{{Extensions: map[string]string{"b": "b"}}}, []Identity{{Extensions: map[string]string{"a": "b", "b": "a"}}}, []Identity{{Extensions: map[string]string{"a": ""}}}},
 		"PredicateType":    {"a", "b"},
 		"LogEntries":       {None, 1, 2, 256},
 		"SignedTimestamps": {None, 1, 2, 256},

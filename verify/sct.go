@@ -29,10 +29,10 @@ const (
 
 const claimSCT = "signed certificate timestamps"
 
-// checkSCTs proves that at least n distinct CT logs of the trust, by key, signed for the certificate,
-// and returns them. Their SCTs are embedded in it, as for its precertificate (RFC
-// 6962, section 3.3). All that are of trusted logs have to hold; those of other logs are ignored.
-// issuer is who issued leaf on its proved chain.
+// checkSCTs proves that at least n distinct CT logs of the trust, by key, signed for the
+// certificate, and returns them. Their SCTs are embedded in it, as for its precertificate
+// (RFC 6962, section 3.3). All that are of trusted logs have to hold; those of other logs
+// are ignored. issuer is who issued leaf on its proved chain.
 //
 // Errors: ErrExpired if a log signed at a time when its key was not valid, else
 // ErrUntrustedCertificate.
@@ -143,7 +143,8 @@ func parseSCT(b []byte) (s sct, err error) {
 	return s, nil
 }
 
-// vector reads a variable-length vector of TLS with a length of two bytes (RFC 5246, section 4.3).
+// vector reads a variable-length vector of TLS whose length has two bytes (RFC 5246,
+// section 4.3).
 func vector(b []byte) (v, rest []byte, ok bool) {
 	if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
 		return nil, nil, false
@@ -152,17 +153,18 @@ func vector(b []byte) (v, rest []byte, ok bool) {
 	return b[2:n], b[n:], true
 }
 
-// verify checks the signature, which has to be over SHA-256 with ECDSA or RSA (RFC 6962, section 2.1.4).
+// verify checks the signature, which has to be ECDSA or RSA, over SHA-256 (RFC 6962,
+// section 2.1.4).
 func (s *sct) verify(key *sig.Key, issuerKey [sha256.Size]byte, tbs []byte) error {
-	const sha256Algorithm, rsaAlgorithm, ecdsaAlgorithm = 4, 1, 3
-	algorithm := byte(0)
+	const sha256Hash, rsaSignature, ecdsaSignature = 4, 1, 3
+	goes := false
 	switch key.Public.(type) {
 	case *rsa.PublicKey:
-		algorithm = rsaAlgorithm
+		goes = s.algorithm == rsaSignature
 	case *ecdsa.PublicKey:
-		algorithm = ecdsaAlgorithm
+		goes = s.algorithm == ecdsaSignature
 	}
-	if s.hash != sha256Algorithm || s.algorithm != algorithm {
+	if !goes || s.hash != sha256Hash {
 		return fmt.Errorf("signature algorithm %d.%d does not go with its key", s.hash, s.algorithm)
 	}
 	return key.VerifyMessage(crypto.SHA256, s.message(issuerKey, tbs), s.signature)
@@ -186,8 +188,8 @@ func (s *sct) message(issuerKey [sha256.Size]byte, tbs []byte) []byte {
 	return append(b, s.extensions...)
 }
 
-// withoutSCTs returns a TBSCertificate (RFC 5280, section 4.1) without its SCTs: the precertificate's,
-// but for the poison. All other bytes stay as they are, but lengths.
+// withoutSCTs returns a TBSCertificate (RFC 5280, section 4.1) without its SCTs: the
+// precertificate's, without the poison. All other bytes stay as they are, but lengths.
 func withoutSCTs(tbs []byte) ([]byte, error) {
 	if len(tbs) > MaxCertificate {
 		return nil, fmt.Errorf("certificate of more than %d bytes", MaxCertificate)
@@ -209,7 +211,7 @@ func withoutSCTs(tbs []byte) ([]byte, error) {
 	kept := slices.DeleteFunc(extensions, func(e asn1.RawValue) bool {
 		var id asn1.ObjectIdentifier
 		_, err := asn1.Unmarshal(e.Bytes, &id)
-		return err == nil && id.String() == oidSCTs
+		return err == nil && sig.IsOID(id, oidSCTs)
 	})
 	inner, err := constructed(asn1.ClassUniversal, asn1.TagSequence, kept)
 	if err != nil {

@@ -37,6 +37,13 @@ func readStatement(payload []byte, a Artifact) (s *Statement, found bool, err er
 				s.PredicateType = string(text)
 				return err
 			case "predicate":
+				if r.Peek() != '{' {
+					return errors.New("its predicate is not an object")
+				}
+				copied := *r // to see it twice: for doubled members, and as it is
+				if err := copied.SkipUnique(); err != nil {
+					return fmt.Errorf("its predicate: %w", err)
+				}
 				var err error
 				s.Predicate, err = r.Raw()
 				return err

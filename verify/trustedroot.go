@@ -108,8 +108,6 @@ func readLog(r *strictjson.Reader) (l Log, err error) {
 		return Log{}, err
 	case hash != "SHA2_256":
 		return Log{}, fmt.Errorf("hashAlgorithm is %q, not SHA2_256", clip(hash))
-	case l.Key == nil:
-		return Log{}, errors.New("publicKey is missing")
 	case id == "":
 		return Log{}, errors.New("logId is missing")
 	case checkpoint != "" && checkpoint != id && (len(checkpoint) != 4 || !strings.HasPrefix(id, checkpoint)):

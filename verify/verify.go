@@ -234,6 +234,12 @@ func (p *proving) signature() error {
 // signedBy checks the signature over what was signed, with the hash that belongs to the key: of ECDSA, that of the
 // curve's size. Older clients used SHA-256 with every curve.
 func (p *proving) signedBy(key *sig.Key) error {
+	if p.e.form == statement {
+		// As in other verifiers of DSSE, a key ID that is not the key's is another key's.
+		if id := p.e.envelope.Signatures[0].KeyID; id != "" && id != key.SSHFingerprint() {
+			return fmt.Errorf("the signature is said to be by the key %q", clip(id))
+		}
+	}
 	h := crypto.SHA256
 	others := false
 	switch k := key.Public.(type) {

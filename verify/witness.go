@@ -136,11 +136,6 @@ func (p *policyParser) witness(name, vkey string) error {
 	if other, ok := p.keys[string(key.key)]; ok {
 		return fmt.Errorf("witness %q has the key of witness %q", clip(name), clip(other))
 	}
-	for _, c := range p.policy.cosigners {
-		if c.Name() == key.name && c.KeyHash() == key.hash {
-			return fmt.Errorf("witness %q has the key name and key hash of another", clip(name))
-		}
-	}
 	p.keys[string(key.key)] = name
 	p.policy.cosigners = append(p.policy.cosigners, key)
 	return p.define(name, member{key: key})
@@ -190,6 +185,9 @@ func (p *policyParser) quorum(name string) error {
 	p.policy.demanded, p.policy.name = i, name
 	return nil
 }
+
+// demands reports whether there has to be a cosignature.
+func (w *WitnessPolicy) demands() bool { return w != nil && !w.none }
 
 // verifiers returns the witnesses' verifiers, which check C2SP cosignature/v1 lines.
 func (w *WitnessPolicy) verifiers() []note.Verifier { return w.cosigners }

@@ -251,6 +251,7 @@ func TestParseWitnessPolicyRefuses(t *testing.T) {
 		{"key and more", "witness a " + vkey(name, 4, append(bytes.Clone(raw[1:]), 0)) + "\nquorum a", "33 bytes"},
 		{"ECDSA", "witness a " + vkey(name, 2, raw[1:]) + "\nquorum a", "of type 02"},
 		{"ML-DSA-44", "witness a " + vkey(name, 6, make([]byte, 1312)) + "\nquorum a", "of type 06"},
+		{"name with a space", "witness a " + vkey("w\u00a0x", 4, raw[1:]) + "\nquorum a", "not <name>"},
 		{"name of bytes that are no text", "witness a " + vkey("w\xff", 4, raw[1:]) + "\nquorum a", "not <name>"},
 	} {
 		w, err := ParseWitnessPolicy([]byte(tt.text))

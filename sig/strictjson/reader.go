@@ -207,6 +207,52 @@ func (r *Reader) Skip() error {
 	}
 }
 
+// SkipUnique reads any value, and refuses it if an object in it, at any depth, names a member twice. Unlike
+// Object it takes any number of members; its work is linear.
+func (r *Reader) SkipUnique() error { return r.skipUnique(0) }
+
+func (r *Reader) skipUnique(depth int) error {
+	c := r.Peek()
+	if c != '{' && c != '[' {
+		return r.skipScalar(c)
+	}
+	if depth == MaxDepth {
+		return fmt.Errorf("JSON is nested deeper than %d", MaxDepth)
+	}
+	r.pos++
+	closing := c + 2
+	if r.Peek() == closing {
+		r.pos++
+		return nil
+	}
+	var seen map[string]bool
+	if c == '{' {
+		seen = make(map[string]bool)
+	}
+	for {
+		if c == '{' {
+			r.Peek()
+			name, err := r.Text()
+			if err != nil {
+				return err
+			}
+			if seen[string(name)] {
+				return fmt.Errorf("member %q is given twice", name)
+			}
+			seen[string(name)] = true
+			if err := r.token(':'); err != nil {
+				return err
+			}
+		}
+		if err := r.skipUnique(depth + 1); err != nil {
+			return err
+		}
+		if done, err := r.more(closing); done || err != nil {
+			return err
+		}
+	}
+}
+
 // element calls f and, if f read nothing, skips the value.
 func (r *Reader) element(f func() error) error {
 	r.Peek()

@@ -2,6 +2,7 @@ package strictjson
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -169,5 +170,43 @@ func TestRefused(t *testing.T) {
 	r.Lenient = true
 	if err := r.Object(func([]byte) error { return nil }); err != nil {
 		t.Errorf("lenient, repeated member: %v", err)
+	}
+}
+
+// SkipUnique reads what Skip reads, but for repeated members, however deep and however written.
+func TestSkipUnique(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{}`: true, `[]`: true, `3`: true, `"a"`: true, `null`: true,
+		`{"a":1,"b":[{"a":1},{"a":2}],"c":{"a":{"a":1}}}`: true,
+		`{"a":1,"a":1}`:            false,
+		`{"a":1,"\u0061":1}`:       false,
+		`[{"b":{"a":1,"a":2}}]`:    false,
+		`{"a":1,}`:                 false,
+		`{"a"}`:                    false,
+		`{"a":1]`:                  false,
+		`[1,2`:                     false,
+		`{"a":"\ud800"}`:           false,
+		strings.Repeat("[", 20000): false,
+	} {
+		r := New([]byte(text))
+		err := r.SkipUnique()
+		if err == nil {
+			err = r.End()
+		}
+		if (err == nil) != want {
+			t.Errorf("%.40s: %v, but want it read: %v", text, err, want)
+		}
+	}
+	many := "{"
+	for i := range 5000 {
+		many += fmt.Sprintf("%q:%d,", fmt.Sprint(i), i)
+	}
+	r := New([]byte(many + `"x":1}`))
+	if err := r.SkipUnique(); err != nil {
+		t.Error(err)
+	}
+	r = New([]byte(many + `"4321":1}`))
+	if r.SkipUnique() == nil {
+		t.Error("a member among 5000 that is there twice was accepted")
 	}
 }
