@@ -109,8 +109,8 @@ var (
 	noSignature   = args("no signatures found", "no valid bundles exist in registry", "no matching attestations: \n")
 	wrongKey      = args("comparing public key PEMs", "transparency log certificate does not match")
 	wrongArtifact = args("invalid or missing digest in claim", "no matching subject digest found", "matching bundle to payload",
-		"signature does not verify", "invalid signature when validating ASN.1 encoded signature")
-	notLogged = args("offline verification failed", "signature not found in transparency log")
+		"signature does not verify", "provided artifact digest", "invalid signature when validating ASN.1 encoded signature")
+	notLogged = args("offline verification failed", "signature not found in transparency log", "not enough verified log entries")
 	wrongLog  = args("rekor log public key not found", "not enough verified log entries")
 	logLied   = args("unable to verify SET", "unable to verify bundle", "not enough verified log entries", "failed to verify log inclusion")
 	logIsGone = args("connection refused")

@@ -61,57 +61,53 @@ func tool(t *testing.T, folder, name string) string {
 	return path
 }
 
-// testLog is a tallystick of its own: a data directory, a port, and a process
-// that may be stopped and started again.
-type testLog struct {
+// server is a program that serves HTTP, and may be stopped and started again.
+type server struct {
 	t       *testing.T
 	url     string
-	dir     string
-	storage string
-	keyFile string // the log's public key, PEM, where serve puts it
+	ready   string   // path that answers 200 when the server can work
+	command []string // the program and its arguments
 	process *exec.Cmd
 	ended   chan error // has how the process ended, once it did
 	output  lockedBuffer
 }
 
-// startLog starts a log that keeps its entries in storage, and makes it stop at
-// the end of the test.
-func startLog(t *testing.T, storage string) *testLog {
+// serve starts a server, and makes it stop at the end of the test.
+func serve(t *testing.T, url, ready string, command ...string) *server {
 	t.Helper()
-	l := &testLog{t: t, dir: filepath.Join(t.TempDir(), "data"), storage: storage, url: "http://" + freeAddress(t)}
-	l.keyFile = filepath.Join(l.dir, "log.pub")
+	s := &server{t: t, url: url, ready: ready, command: command}
 	t.Cleanup(func() {
-		if l.process != nil {
-			l.stop()
+		if s.process != nil {
+			s.stop()
 		}
 		if t.Failed() {
-			t.Logf("output of tallystick at %s:\n%s", l.url, l.output.String())
+			t.Logf("output of %s at %s:\n%s", filepath.Base(command[0]), s.url, s.output.String())
 		}
 	})
-	l.start()
-	return l
+	s.start()
+	return s
 }
 
-// start runs the server and returns when it can write.
-func (l *testLog) start() {
-	l.t.Helper()
-	l.process = exec.Command(binary, "serve", "--listen", strings.TrimPrefix(l.url, "http://"),
-		"--data-dir", l.dir, "--storage", l.storage)
-	l.process.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TALLYSTICK_") })
-	l.process.Stdout, l.process.Stderr = &l.output, &l.output
-	if err := l.process.Start(); err != nil {
-		l.t.Fatal(err)
+// start runs the server and returns when it can work.
+func (s *server) start() {
+	s.t.Helper()
+	s.process = exec.Command(s.command[0], s.command[1:]...)
+	s.process.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TALLYSTICK_") })
+	s.process.Stdout, s.process.Stderr = &s.output, &s.output
+	if err := s.process.Start(); err != nil {
+		s.process = nil
+		s.t.Fatal(err)
 	}
-	l.ended = make(chan error, 1)
-	go func(p *exec.Cmd, ended chan<- error) { ended <- p.Wait() }(l.process, l.ended)
-	l.await()
+	s.ended = make(chan error, 1)
+	go func(p *exec.Cmd, ended chan<- error) { ended <- p.Wait() }(s.process, s.ended)
+	s.await()
 }
 
-// await returns when the server can write.
-func (l *testLog) await() {
-	l.t.Helper()
+// await returns when the server can work.
+func (s *server) await() {
+	s.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		answer, err := http.Get(l.url + "/readyz")
+		answer, err := http.Get(s.url + s.ready)
 		if err == nil {
 			answer.Body.Close()
 			if answer.StatusCode == http.StatusOK {
@@ -120,44 +116,62 @@ func (l *testLog) await() {
 			err = errors.New(answer.Status)
 		}
 		select {
-		case ended := <-l.ended:
-			l.process = nil
-			l.t.Fatalf("tallystick at %s ended before it was ready: %v", l.url, ended)
+		case ended := <-s.ended:
+			s.process = nil
+			s.t.Fatalf("%s at %s ended before it was ready: %v", s.command[0], s.url, ended)
 		default:
 		}
 		if time.Now().After(deadline) {
-			l.t.Fatalf("tallystick at %s was not ready after %v: %v", l.url, patience, err)
+			s.t.Fatalf("%s at %s was not ready after %v: %v", s.command[0], s.url, patience, err)
 		}
 	}
 }
 
 // stop asks the server to end, as an init system does, and waits until it did.
-func (l *testLog) stop() {
-	l.t.Helper()
-	if err := l.process.Process.Signal(syscall.SIGTERM); err != nil {
-		l.t.Errorf("stopping tallystick: %v", err)
+func (s *server) stop() {
+	s.t.Helper()
+	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Errorf("stopping %s: %v", s.command[0], err)
 	}
-	kill := time.AfterFunc(patience, func() { l.process.Process.Kill() })
+	kill := time.AfterFunc(patience, func() { s.process.Process.Kill() })
 	defer kill.Stop()
-	if err := <-l.ended; err != nil {
-		l.t.Errorf("tallystick did not stop in order: %v", err)
+	if err := <-s.ended; err != nil {
+		s.t.Errorf("%s did not stop in order: %v", s.command[0], err)
 	}
-	l.process = nil
+	s.process = nil
 }
 
 // get returns the body of a good answer.
-func (l *testLog) get(path string) []byte {
-	l.t.Helper()
-	answer, err := http.Get(l.url + path)
+func (s *server) get(path string) []byte {
+	s.t.Helper()
+	answer, err := http.Get(s.url + path)
 	if err != nil {
-		l.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
 	if err != nil || answer.StatusCode != http.StatusOK {
-		l.t.Fatalf("GET %s: %s, %v: %s", path, answer.Status, err, body)
+		s.t.Fatalf("GET %s: %s, %v: %s", path, answer.Status, err, body)
 	}
 	return body
+}
+
+// testLog is a tallystick of its own: a data directory, a port, and a process.
+type testLog struct {
+	*server
+	keyFile string // the log's public key, PEM, where serve puts it
+}
+
+// startLog starts a log that keeps its entries in storage, and makes it stop at
+// the end of the test.
+func startLog(t *testing.T, storage string) *testLog {
+	t.Helper()
+	dir, address := filepath.Join(t.TempDir(), "data"), freeAddress(t)
+	return &testLog{
+		server: serve(t, "http://"+address, "/readyz",
+			binary, "serve", "--listen", address, "--data-dir", dir, "--storage", storage),
+		keyFile: filepath.Join(dir, "log.pub"),
+	}
 }
 
 // size returns the number of entries in the log.
@@ -178,6 +192,16 @@ func (l *testLog) grew(before, n int64) int64 {
 		l.t.Errorf("the log has %d entries, want %d more than the %d before", now, n, before)
 	}
 	return now
+}
+
+// readFile returns a file's content.
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 // freeAddress returns a loopback address that nobody listens on. The port is
@@ -233,11 +257,7 @@ func (s *shell) file(name string, content []byte) string {
 // read returns a file of the shell's folder.
 func (s *shell) read(name string) []byte {
 	s.t.Helper()
-	content, err := os.ReadFile(s.path(name))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return content
+	return readFile(s.t, s.path(name))
 }
 
 // run runs a program that must succeed and returns its standard output.

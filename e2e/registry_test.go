@@ -61,10 +61,12 @@ func (r *ociRegistry) push(content string) image {
 	return image{ref.String(), digest.Hex}
 }
 
-// Suffixes of the tags where cosign 2 keeps an image's signatures and attestations.
+// Suffixes of the tags where cosign keeps an image's signatures and attestations, in
+// the legacy form, and its bundles, where the registry has no referrers API.
 const (
 	signatures   = ".sig"
 	attestations = ".att"
+	bundles      = ""
 )
 
 // dropLogEntries takes the log's answers away from what cosign attached to an
@@ -97,6 +99,47 @@ func (r *ociRegistry) dropLogEntries(img image, suffix string) {
 func (r *ociRegistry) transplant(from, to image, suffix string) {
 	r.t.Helper()
 	r.manifest(http.MethodPut, to, suffix, r.manifest(http.MethodGet, from, suffix, nil))
+}
+
+// attached is a layer of what is attached to an image.
+type attached struct {
+	MediaType, Digest string
+	Annotations       map[string]string
+}
+
+// layers returns the layers of a manifest, which is given by its tag or digest.
+func (r *ociRegistry) layers(reference string) []attached {
+	r.t.Helper()
+	var m struct{ Layers []attached }
+	if err := json.Unmarshal(r.fetch("manifests/"+reference), &m); err != nil || len(m.Layers) == 0 {
+		r.t.Fatalf("manifest %s has %d layers, %v", reference, len(m.Layers), err)
+	}
+	return m.Layers
+}
+
+// bundle returns the only Sigstore bundle that is attached to an image.
+func (r *ociRegistry) bundle(img image) []byte {
+	r.t.Helper()
+	var referrers struct{ Manifests []attached }
+	if err := json.Unmarshal(r.fetch("manifests/sha256-"+img.digest), &referrers); err != nil || len(referrers.Manifests) != 1 {
+		r.t.Fatalf("%s has %d referrers, %v; want 1", img.ref, len(referrers.Manifests), err)
+	}
+	return r.fetch("blobs/" + r.layers(referrers.Manifests[0].Digest)[0].Digest)
+}
+
+// fetch gets what the registry has of the images, such as "blobs/sha256:…".
+func (r *ociRegistry) fetch(path string) []byte {
+	r.t.Helper()
+	answer, err := http.Get("http://" + r.host + "/v2/test/app/" + path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	got, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		r.t.Fatalf("GET %s: %s, %v: %s", path, answer.Status, err, got)
+	}
+	return got
 }
 
 // manifest gets or puts the manifest that cosign attached to an image.

@@ -29,10 +29,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestRoutes holds the route table against the specification: no operation is
 // missing on either side.
 func TestRoutes(t *testing.T) {
-	g := newRig(t, nil)
+	g := newRig(t, nil, withTrust)
 	var have []string
 	for _, rt := range g.server.table() {
-		if strings.HasPrefix(rt.path, "/api/") {
+		if strings.HasPrefix(rt.path, "/api/") || rt.path == "/trusted-root.json" || rt.path == "/signing-config.json" {
 			have = append(have, rt.method+" "+rt.path)
 		}
 	}
@@ -490,7 +490,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	g := newRig(t, nil, func(c *Config) { c.PublicURL, c.Version = "https://<b>.example", "v1.2.3" })
+	g := newRig(t, nil, withTrust, func(c *Config) { c.PublicURL, c.Version = "https://<b>.example", "v1.2.3" })
 	g.active().fill(t, 3)
 	home := g.want(200, 0, "GET", "/", "").Body.String()
 	for _, want := range []string{"https://&lt;b&gt;.example", "v1.2.3", "<td>3</td>", "rekor.example.test - 1311768467294899695"} {

@@ -40,6 +40,7 @@ func (p *pages) home(x *exchange, r *http.Request) error {
 		"LogID":   sh.logID,
 		"Size":    p.size(r.Context()),
 		"Metrics": !p.server.cfg.HideMetrics,
+		"Trust":   p.server.cfg.TrustedRoot != nil && p.server.cfg.SigningConfig != nil,
 	})
 }
 

@@ -55,6 +55,15 @@ func (s *Server) table() []route {
 		{"GET", "/healthz", "200 if the server is alive", healthz, nil, true, false, true},
 		{"GET", "/readyz", "200 if entries can be logged, else 503 and why", s.readyz, nil, true, false, true},
 	}
+	if s.cfg.TrustedRoot != nil {
+		list = append(list, route{"GET", "/trusted-root.json", "Whom to believe: Sigstore trusted root with the log's keys", newDocument(s.cfg.TrustedRoot).serve, nil, true, false, false})
+	}
+	if s.cfg.SigningConfig != nil {
+		list = append(list, route{"GET", "/signing-config.json", "Where to sign: Sigstore signing config with the log's URL", newDocument(s.cfg.SigningConfig).serve, nil, true, false, false})
+	}
+	if s.cfg.TUF != nil {
+		list = append(list, route{"GET", "/tuf/*", "The TUF repository with both: metadata and targets", s.tufFile, nil, true, false, false})
+	}
 	if !s.cfg.HideMetrics {
 		list = append(list, route{"GET", "/metrics", "Prometheus metrics", s.metricsPage, nil, true, false, true})
 	}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"path"
@@ -66,6 +67,13 @@ type Config struct {
 	// people.
 	PublicURL string
 	Version   string
+
+	// TrustedRoot and SigningConfig are JSON documents that are served as they are, at
+	// /trusted-root.json and /signing-config.json; nil leaves them out.
+	TrustedRoot, SigningConfig []byte
+	// TUF is a TUF repository, served below /tuf/; nil for none. Its files have to be
+	// io.Seekers, as those of os.Root are.
+	TUF fs.FS
 
 	// Logger gets one line a request. Default: none.
 	Logger *slog.Logger

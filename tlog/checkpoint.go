@@ -29,7 +29,7 @@ func SplitOriginV1(origin string) (host string, treeID int64, err error) {
 		treeID, err = strconv.ParseInt(id, 10, 64)
 	}
 	if !ok || err != nil || treeID <= 0 || host == "" {
-		return "", 0, fmt.Errorf("origin %q is not of the form %q", origin, "<host> - <tree ID>")
+		return "", 0, fmt.Errorf("origin %.200q is not of the form %q", origin, "<host> - <tree ID>")
 	}
 	return host, treeID, nil
 }
@@ -76,12 +76,12 @@ func ParseCheckpointText(text string) (Checkpoint, error) {
 	c := Checkpoint{Origin: lines[0]}
 	size, err := strconv.ParseInt(lines[1], 10, 64)
 	if err != nil || !canonicalSize.MatchString(lines[1]) {
-		return Checkpoint{}, fmt.Errorf("checkpoint line 2: %q is not a tree size", lines[1])
+		return Checkpoint{}, fmt.Errorf("checkpoint line 2: %.80q is not a tree size", lines[1])
 	}
 	c.Size = size
 	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
 	if err != nil || len(root) != HashSize {
-		return Checkpoint{}, fmt.Errorf("checkpoint line 3: %q is not a root hash", lines[2])
+		return Checkpoint{}, fmt.Errorf("checkpoint line 3: %.80q is not a root hash", lines[2])
 	}
 	c.Root = Hash(root)
 	return c, nil

@@ -45,16 +45,40 @@ func ParseDigest(s string) (Artifact, error) {
 // String returns the digest in the form that ParseDigest reads.
 func (a Artifact) String() string { return fmt.Sprintf("%s:%x", a.algorithm, a.digest) }
 
-// sum returns the artifact's digest by an algorithm, if it is known.
-func (a Artifact) sum(algorithm string) ([]byte, bool) {
-	if algorithm == a.algorithm {
-		return a.digest, true
+// bare returns the artifact without its content.
+func (a Artifact) bare() Artifact { return Artifact{algorithm: a.algorithm, digest: a.digest} }
+
+// digests remembers the digests of an artifact, or of another message: it may be long, and asked for often.
+type digests struct {
+	artifact Artifact
+	known    [3][]byte
+}
+
+// sum returns the digest by an algorithm, if it can be had.
+func (d *digests) sum(algorithm string) ([]byte, bool) {
+	if algorithm == d.artifact.algorithm {
+		return d.artifact.digest, true
 	}
 	h, ok := hashes[algorithm]
-	if !ok || !a.whole {
+	if !ok || !d.artifact.whole {
 		return nil, false
 	}
-	f := h.New()
-	f.Write(a.message)
-	return f.Sum(nil), true
+	slot := 0
+	switch h {
+	case crypto.SHA384:
+		slot = 1
+	case crypto.SHA512:
+		slot = 2
+	}
+	if d.known[slot] == nil {
+		if h == crypto.SHA256 {
+			sum := sha256.Sum256(d.artifact.message)
+			d.known[slot] = sum[:]
+		} else {
+			f := h.New()
+			f.Write(d.artifact.message)
+			d.known[slot] = f.Sum(nil)
+		}
+	}
+	return d.known[slot], true
 }

@@ -93,9 +93,10 @@ type recordedHash struct {
 
 // bind proves that the entry's body is about this evidence: the same signature by the same
 // key or certificate over the same bytes.
-func (e *Evidence) bind(entry *Entry, by signer, a Artifact) error {
+func (p *proving) bind(entry *Entry) error {
+	e, by := p.e, p.by
 	if entry.v2() {
-		return e.bindV2(entry, by, a)
+		return p.bindV2(entry)
 	}
 	rec, err := readRecord(entry)
 	if err != nil {
@@ -122,9 +123,12 @@ func (e *Evidence) bind(entry *Entry, by signer, a Artifact) error {
 		return refuse(ErrBadProof, entry.name(), "it records another key or certificate")
 	}
 	if e.form == statement {
-		sum := sha256.Sum256(e.envelope.Payload)
-		if rec.payloadHash.algorithm != "sha256" || !bytes.Equal(rec.payloadHash.digest, sum[:]) {
-			return refuse(ErrBadProof, entry.name(), "it records another payload")
+		// Old entries of intoto 0.0.1 have no hash of the payload; that of the envelope covers it.
+		if rec.payloadHash.digest != nil || rec.signature != nil {
+			sum := sha256.Sum256(e.envelope.Payload)
+			if rec.payloadHash.algorithm != "sha256" || !bytes.Equal(rec.payloadHash.digest, sum[:]) {
+				return refuse(ErrBadProof, entry.name(), "it records another payload")
+			}
 		}
 		if rec.payloadType != nil && string(rec.payloadType) != e.envelope.PayloadType {
 			return refuse(ErrBadProof, entry.name(), "it records another payload type")
@@ -134,25 +138,11 @@ func (e *Evidence) bind(entry *Entry, by signer, a Artifact) error {
 	if e.bundled && e.hash != rec.hash.algorithm {
 		return refuse(ErrBadProof, entry.name(), "it records a %s, and the bundle a %s", clip(rec.hash.algorithm), e.hash)
 	}
-	digest, ok := e.signedDigest(a, rec.hash.algorithm)
+	digest, ok := p.message().sum(rec.hash.algorithm)
 	if !ok || !bytes.Equal(digest, rec.hash.digest) {
 		return refuse(ErrBadProof, entry.name(), "it records another digest")
 	}
 	return nil
-}
-
-// signedDigest returns the digest of what was signed, if it can be had.
-func (e *Evidence) signedDigest(a Artifact, algorithm string) ([]byte, bool) {
-	h, ok := hashes[algorithm]
-	if !ok {
-		return nil, false
-	}
-	if e.form == simpleSigning {
-		f := h.New()
-		f.Write(e.payload)
-		return f.Sum(nil), true
-	}
-	return a.sum(algorithm)
 }
 
 // isRecorded reports whether PEM text that a log recorded is of the signer. Further certificates in it are
@@ -412,7 +402,8 @@ func keyDetails(k *sig.Key) (details, hash, algorithm string, err error) {
 }
 
 // bindV2 is bind for Rekor v2: the only body that records this signature is made again, and is the same.
-func (e *Evidence) bindV2(entry *Entry, by signer, a Artifact) error {
+func (p *proving) bindV2(entry *Entry) error {
+	e, by := p.e, p.by
 	if entry.Kind != "hashedrekord" {
 		return refuse(ErrBadProof, entry.name(), "entries of kind %s %s are not verified: current Rekor v2 logs record DSSE signatures as hashedrekord", entry.Kind, entry.Version)
 	}
@@ -420,19 +411,12 @@ func (e *Evidence) bindV2(entry *Entry, by signer, a Artifact) error {
 	if err != nil {
 		return refuse(ErrBadProof, entry.name(), "%w", err)
 	}
-	var digest []byte
-	switch e.form {
-	case statement:
-		h := hashes[algorithm].New()
-		h.Write(sig.PAE(e.envelope.PayloadType, e.envelope.Payload))
-		digest = h.Sum(nil)
-	case messageSignature:
-		var known bool
-		if digest, known = a.sum(algorithm); !known || e.hash != "" && e.hash != algorithm {
-			return refuse(ErrBadProof, entry.name(), "a v2 log records a %s for such a key, which is not at hand", algorithm)
-		}
-	default:
+	if e.form == simpleSigning {
 		return refuse(ErrBadProof, entry.name(), "a v2 log does not record such a signature")
+	}
+	digest, known := p.message().sum(algorithm)
+	if !known || e.hash != "" && e.hash != algorithm {
+		return refuse(ErrBadProof, entry.name(), "a v2 log records a %s for such a key, which is not at hand", algorithm)
 	}
 	verifier := "publicKey"
 	if len(by.key.Certificates) > 0 {

@@ -216,6 +216,8 @@ func (b *bundle) check() error {
 		return fmt.Errorf("verificationMaterial has %d of publicKey, certificate and x509CertificateChain, not one", b.signers)
 	case b.keySigned != (b.certificate == nil):
 		return errors.New("x509CertificateChain is empty")
+	case !b.isChain && !b.keySigned && b.version < 3:
+		return errors.New("bundles have a single certificate since version 0.3")
 	case b.isChain && b.version >= 3:
 		return errors.New("a bundle of version 0.3 has a certificate, not a chain")
 	case b.form == messageSignature && (b.hash == "" || len(b.digest) != hashes[b.hash].Size()):

@@ -6,8 +6,8 @@ import (
 )
 
 // Cache remembers verdicts: the results of up to a number of successful
-// verifications, by the digests of evidence, artifact, trust and policy. It may
-// be shared by verifiers and used by many goroutines.
+// verifications, by the digests of evidence, artifact, trust and policy. Those with a predicate of more than 256 KiB
+// are not remembered. It may be shared by verifiers and used by many goroutines.
 type Cache struct {
 	size int
 
@@ -15,6 +15,10 @@ type Cache struct {
 	byKey   map[[32]byte]*list.Element
 	entries *list.List // of cached, the most recently used first
 }
+
+// maxCachedPredicate is the largest predicate, in bytes, of a result that is remembered: a predicate is the only part of a
+// result that can be large.
+const maxCachedPredicate = 256 << 10
 
 type cached struct {
 	key    [32]byte
@@ -39,14 +43,15 @@ func (c *Cache) get(key [32]byte) *Result {
 		return nil
 	}
 	c.entries.MoveToFront(e)
-	return e.Value.(cached).result
+	return e.Value.(cached).result.clone()
 }
 
 // put remembers the result of a successful verification. A nil Cache does nothing.
 func (c *Cache) put(key [32]byte, r *Result) {
-	if c == nil || c.size < 1 {
+	if c == nil || c.size < 1 || r.Statement != nil && len(r.Statement.Predicate) > maxCachedPredicate {
 		return
 	}
+	r = r.clone()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.byKey[key]; ok {

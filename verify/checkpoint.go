@@ -53,7 +53,7 @@ func (t *Trust) openCheckpoint(signed []byte, log *trustedLog, w *WitnessPolicy)
 		}
 		return t.openV1(signed, log)
 	}
-	if _, err := signatureLines(signed); err != nil {
+	if err := checkSignatureLines(signed); err != nil {
 		return nil, &Error{ErrMalformed, claim, err}
 	}
 	candidates := t.logs()
@@ -63,32 +63,35 @@ func (t *Trust) openCheckpoint(signed []byte, log *trustedLog, w *WitnessPolicy)
 	return openV2(signed, string(first), candidates, w)
 }
 
-// signatureLines counts the signature lines. It refuses two by one name and key: of these,
-// note.Open looks at the first alone.
-func signatureLines(signed []byte) (int, error) {
+// checkSignatureLines sees that a note is well-formed and its signature lines are what they look like. note.Open takes base64 with left-over
+// bits, and of two lines by one name and key it looks at the first alone.
+func checkSignatureLines(signed []byte) error {
 	at := bytes.LastIndex(signed, []byte("\n\n"))
-	if at < 0 || signed[len(signed)-1] != '\n' {
-		return 0, errors.New("it has no signatures")
+	if at < 0 || signed[len(signed)-1] != '\n' || !isNoteText(signed) {
+		return errors.New("it is not a signed note")
 	}
-	n := 0
-	var few [8][]byte
-	seen := few[:0]
-	for rest := signed[at+2:]; len(rest) > 0; n++ {
-		if n == maxSignatureLines {
-			return 0, fmt.Errorf("it has more than %d signatures", maxSignatureLines)
+	var seen [][]byte
+	for rest := signed[at+2:]; len(rest) > 0; {
+		if len(seen) == maxSignatureLines {
+			return fmt.Errorf("it has more than %d signatures", maxSignatureLines)
 		}
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte("\n"))
-		// The name and the first five of the base64 characters, in which the key hash is.
-		who := line[:min(len(line), bytes.LastIndexByte(line, ' ')+6)]
+		fields, ok := bytes.CutPrefix(line, []byte("— "))
+		name, encoded, found := bytes.Cut(fields, []byte(" "))
+		raw, err := decodeBase64(encoded, "a signature", tlog.MaxCheckpoint)
+		if !ok || !found || len(name) == 0 || err != nil || len(raw) < 5 {
+			return errors.New("a signature line is not of the form of a signed note")
+		}
+		who := append(append([]byte(nil), name...), raw[:4]...)
 		for _, s := range seen {
 			if bytes.Equal(s, who) {
-				return 0, fmt.Errorf("two signatures are by the same key, %q", clip(string(who)))
+				return fmt.Errorf("two signatures are by the same key, %q", clip(string(name)))
 			}
 		}
 		seen = append(seen, who)
 	}
-	return n, nil
+	return nil
 }
 
 const maxSignatureLines = 100 // that of note.Open
@@ -146,7 +149,7 @@ func (t *Trust) openV1(signed []byte, log *trustedLog) (*Checkpoint, error) {
 			continue
 		}
 		if ecdsa.VerifyASN1(candidate.v1, digest[:], raw[4:]) {
-			return &Checkpoint{Checkpoint: c, Log: candidate.Log, V1: true}, nil
+			return &Checkpoint{Checkpoint: c, Log: candidate.shown, V1: true}, nil
 		}
 		known = true
 	}
@@ -195,7 +198,7 @@ func openV2(signed []byte, origin string, candidates []*trustedLog, w *WitnessPo
 		if err != nil {
 			return nil, &Error{ErrMalformed, "checkpoint", err}
 		}
-		c := &Checkpoint{Checkpoint: text, Log: log.Log}
+		c := &Checkpoint{Checkpoint: text, Log: log.shown}
 		if w != nil {
 			if c.Cosignatures, err = w.quorum(n.Sigs); err != nil {
 				return nil, err
@@ -219,16 +222,16 @@ func has(signatures []note.Signature, by note.Verifier) bool {
 }
 
 // VerifyConsistency proves that two checkpoints are of one tree (one log and one
-// origin), and that the second's extends the first's. The errors are of class ErrBadProof.
+// origin), and that the second's extends the first's. Errors are of class ErrBadProof, or ErrMalformed.
 func VerifyConsistency(first, second *Checkpoint, proof []tlog.Hash) error {
 	const claim = "consistency"
 	switch {
-	case first == nil || second == nil || first.Log == nil || second.Log == nil:
+	case first == nil || second == nil || first.Log == nil || second.Log == nil || first.Log.Key == nil || second.Log.Key == nil:
 		return malformed(claim, "a checkpoint is missing")
 	case first.Log != second.Log && !first.Log.Key.SamePublic(second.Log.Key) || first.Origin != second.Origin || first.V1 != second.V1:
 		return refuse(ErrBadProof, claim, "the checkpoints are of different trees: %q and %q", clip(first.Origin), clip(second.Origin))
-	case len(proof) > 2*MaxProof:
-		return malformed(claim, "the proof has more than %d hashes", 2*MaxProof)
+	case len(proof) > MaxProof:
+		return malformed(claim, "the proof has more than %d hashes", MaxProof)
 	}
 	if err := tlog.VerifyConsistency(first.Head, second.Head, proof); err != nil {
 		return refuse(ErrBadProof, claim, "size %d to %d of %q: %w", first.Size, second.Size, clip(first.Origin), err)

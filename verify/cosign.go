@@ -113,7 +113,9 @@ func (e *Evidence) readCosignBlob(r *strictjson.Reader) error {
 				return err
 			}
 			if bytes.Contains(text, []byte("-----BEGIN PUBLIC KEY-----")) {
-				e.namedKey, err = sig.ParsePEM(text)
+				if e.namedKey, err = sig.ParsePEM(text); err == nil && e.namedKey.Certificates != nil {
+					err = errors.New("cert is neither a certificate nor a public key")
+				}
 				return err
 			}
 			return e.setCertificates(text, nil)

@@ -7,7 +7,7 @@
 // next to nothing beside the standard library.
 //
 //	trust, err := verify.ParseTrustedRoot(root)        // trusted_root.json, or TrustLogKey
-//	v, err := verify.New(trust, verify.Policy{Keys: []verify.PublicKey{{PEM: key}}})
+//	v, err := verify.New(trust, verify.Policy{Keys: []verify.PublicKey{{PEM: key}}}, verify.Options{})
 //	evidence, err := verify.ParseBundle(bundle)        // or ParseCosign, ParseCosignBlob, …
 //	result, err := v.Verify(evidence, verify.SHA256(digest))
 //
@@ -20,7 +20,13 @@
 // Everything that is read is untrusted, bounded, and read strictly: JSON members
 // by their exact names and once each, base64 in one alphabet with padding. All
 // evidence that a bundle carries has to hold, needed or not: an altered bundle is
-// refused, whatever was altered. The exceptions: the hint that says which key signed, signature
-// lines of unknown witnesses on a v2 checkpoint (C2SP signed-note asks that they be
-// ignored), and the choice of one of the two equivalent forms that an ECDSA signature has.
+// refused, whatever was altered. What can be altered without changing what it says:
+//
+//   - the hint that says which key signed, which nobody vouches for;
+//   - signature lines of unknown witnesses on a v2 checkpoint, which C2SP signed-note wants ignored, and the order of lines;
+//   - which of the two equivalent forms an ECDSA signature has, and those parts of a timestamp that exist in several
+//     forms (see package timestamp);
+//   - white space between JSON tokens and in PEM;
+//   - the version in a bundle's media type, where the rest fits another one too. A bundle of version 0.1 needs no inclusion
+//     proof, and so it can be left out there: Policy.InclusionProofs demands it.
 package verify

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,6 +53,19 @@ type InclusionProof struct {
 	Checkpoint []byte      // the signed note
 }
 
+// clone returns a copy that shares nothing.
+func (e *Entry) clone() *Entry {
+	c := *e
+	c.spec = nil
+	c.LogID, c.Body, c.SET, c.Attestation = bytes.Clone(e.LogID), bytes.Clone(e.Body), bytes.Clone(e.SET), bytes.Clone(e.Attestation)
+	if e.Proof != nil {
+		p := *e.Proof
+		p.Path, p.Checkpoint = slices.Clone(p.Path), bytes.Clone(p.Checkpoint)
+		c.Proof = &p
+	}
+	return &c
+}
+
 // v2 reports whether the body is one of Rekor v2.
 func (e *Entry) v2() bool {
 	return e.Version == "0.0.2" && (e.Kind == "hashedrekord" || e.Kind == "dsse")
@@ -70,8 +84,8 @@ func (e *Entry) check() (spec []byte, err error) {
 		return nil, fmt.Errorf("it is said to be %s %s, but its body is %s %s", clip(e.Kind), clip(e.Version), clip(kind), clip(version))
 	case len(e.LogID) == 0:
 		return nil, errors.New("the log ID is missing")
-	case e.LogIndex < 0 || e.IntegratedTime < 0:
-		return nil, errors.New("its index or time is negative")
+	case e.LogIndex < 0 || e.IntegratedTime < 0 || e.IntegratedTime > maxTime:
+		return nil, errors.New("its index or time is negative, or beyond the year 9999")
 	case e.Proof != nil && len(e.Proof.Path) > MaxProof:
 		return nil, fmt.Errorf("its inclusion proof has more than %d hashes", MaxProof)
 	case e.Proof != nil && (len(e.Proof.Checkpoint) == 0 || len(e.Proof.Checkpoint) > tlog.MaxCheckpoint):
@@ -79,6 +93,9 @@ func (e *Entry) check() (spec []byte, err error) {
 	}
 	return spec, nil
 }
+
+// maxTime is the end of the year 9999, in Unix seconds. Far beyond it, package time counts wrong.
+const maxTime = 253402300799
 
 // ParseEntry reads one log entry in JSON: the answer of a Rekor v1 API, which is an
 // object of one entry by its UUID, or a TransparencyLogEntry (v1 or v2; Sigstore's
@@ -225,7 +242,7 @@ func ParseEntries(data []byte, max int) ([]*Entry, error) {
 				return errors.New("not an object of log entries")
 			}
 			return r.Object(func(name []byte) error {
-				if len(all) == max {
+				if len(all) >= max {
 					return fmt.Errorf("there are more than %d entries", max)
 				}
 				e, err := readAnswer(r, name)
@@ -369,12 +386,18 @@ type EntryProof struct {
 	SET            bool        // the SET is the log's
 	Checkpoint     *Checkpoint // the checkpoint it is under; nil if only a SET was there
 	TreeIndex      int64       // its index in that tree
+
+	log *trustedLog
 }
 
-// VerifyEntry proves that a trusted log holds the entry: its SET, and its inclusion
+// VerifyEntry proves that a trusted log holds the entry, and nothing about what it is of: that is for
+// Verifier.Verify. It proves the entry's SET, and its inclusion
 // proof up to a checkpoint that the log signed. Whatever of these is there has to
 // hold; a v1 entry has to have a SET, a v2 entry a proof, and an entry from an API both.
 func (t *Trust) VerifyEntry(e *Entry) (*EntryProof, error) {
+	if t == nil || e == nil {
+		return nil, malformed("log entry", "there is no trust or no entry")
+	}
 	if _, err := e.check(); err != nil {
 		return nil, &Error{ErrMalformed, e.name(), err}
 	}
@@ -393,7 +416,7 @@ func (t *Trust) verifyEntry(e *Entry, w *WitnessPolicy) (p EntryProof, err error
 	if log == nil {
 		return p, refuse(ErrUntrustedLog, e.name(), "the log with ID %x is not trusted", e.LogID)
 	}
-	p = EntryProof{Log: log.Log, LogIndex: e.LogIndex, Kind: e.Kind, Version: e.Version}
+	p = EntryProof{log: log, Log: log.shown, LogIndex: e.LogIndex, Kind: e.Kind, Version: e.Version}
 	if e.v2() {
 		err = e.checkV2()
 	} else {

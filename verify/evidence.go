@@ -49,15 +49,18 @@ type Signed struct {
 }
 
 // NewEvidence puts the parts of a signature together: for entries that came from a
-// log's API. It copies the entries. Errors are of class ErrMalformed.
+// log's API. It copies everything. Errors are of class ErrMalformed.
 func NewEvidence(s Signed) (*Evidence, error) {
-	e := Evidence{form: messageSignature, signature: s.Signature, timestamps: s.Timestamps}
+	e := Evidence{form: messageSignature, signature: bytes.Clone(s.Signature)}
+	for _, t := range s.Timestamps {
+		e.timestamps = append(e.timestamps, bytes.Clone(t))
+	}
 	err := func() error {
 		if (len(s.Signature) == 0) == (len(s.Envelope) == 0) {
 			return errors.New("there is either a signature or an envelope")
 		}
 		if len(s.Envelope) > 0 {
-			if err := e.setEnvelope(s.Envelope); err != nil {
+			if err := e.setEnvelope(bytes.Clone(s.Envelope)); err != nil {
 				return err
 			}
 		}
@@ -65,9 +68,7 @@ func NewEvidence(s Signed) (*Evidence, error) {
 			if entry == nil {
 				return errors.New("a log entry is nil")
 			}
-			copied := *entry
-			copied.spec = nil
-			e.entries = append(e.entries, &copied)
+			e.entries = append(e.entries, entry.clone())
 		}
 		if err := e.setCertificates(s.Certificate, nil); err != nil {
 			return err

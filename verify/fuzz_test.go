@@ -220,7 +220,7 @@ func parts(bundle forge.Node) map[string]bool {
 				}
 			}
 		case "dsseEnvelope":
-			if id, ok := look(n, []any{"signatures", 0, "keyid"}); ok && id == "" {
+			if id, ok := forge.LookUp(n, "signatures", 0, "keyid"); ok && id == "" {
 				n = forge.Without(n, "signatures", 0, "keyid")
 			}
 			add(name, n)
@@ -232,14 +232,14 @@ func parts(bundle forge.Node) map[string]bool {
 }
 
 func entryParts(e forge.Node, add func(string, forge.Node)) {
-	if set, ok := look(e, []any{promise, "signedEntryTimestamp"}); ok {
+	if set, ok := forge.LookUp(e, promise, "signedEntryTimestamp"); ok {
 		if text, ok := set.(string); ok {
 			set = canonical(text)
 		}
 		add("SET of "+string(forge.Encode(object(e)["logIndex"])), set)
 	}
 	if p := object(e)[proof]; p != nil {
-		if note, ok := look(p, []any{"checkpoint", "envelope"}); ok {
+		if note, ok := forge.LookUp(p, "checkpoint", "envelope"); ok {
 			text, _ := note.(string)
 			text, _, _ = strings.Cut(text, "\n\n")
 			p = forge.With(p, text, "checkpoint", "envelope")

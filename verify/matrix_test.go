@@ -146,21 +146,11 @@ func (s *sample) variants(path forge.Path) []variant {
 		}
 	}
 	for name, donor := range s.donors {
-		if v, ok := look(donor, path); ok && !bytes.Equal(forge.Encode(v), forge.Encode(old)) {
+		if v, ok := forge.LookUp(donor, path...); ok && !bytes.Equal(forge.Encode(v), forge.Encode(old)) {
 			put("that of "+name, expect(path), v)
 		}
 	}
 	return all
-}
-
-// look returns what is at path, if it is there.
-func look(n forge.Node, path forge.Path) (v forge.Node, ok bool) {
-	defer func() {
-		if recover() != nil {
-			ok = false
-		}
-	}()
-	return forge.Get(n, path...), true
 }
 
 func snake(name string) string {
@@ -348,7 +338,7 @@ func TestHintIsFree(t *testing.T) {
 	n := 0
 	for _, s := range w.samples(t) {
 		path := []any{"verificationMaterial", "publicKey", "hint"}
-		if _, ok := look(s.tree, path); !ok {
+		if _, ok := forge.LookUp(s.tree, path...); !ok {
 			continue
 		}
 		n++

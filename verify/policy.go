@@ -37,11 +37,14 @@ type Policy struct {
 	// With None, a signature without log entries passes too.
 	LogEntries int
 	// SignedTimestamps is how many distinct timestamp authorities have to have timestamped the signature. 0
-	// and None mean none. More needs a verifier for them: see Verifier.Timestamps.
+	// and None mean none. More needs a verifier for them: see Options.Timestamps.
 	SignedTimestamps int
 	// SCTs is how many distinct CT logs have to have signed for the signer's certificate. 0
 	// means 1 if the trust has CT logs, and else none. With Keys there are none to demand.
 	SCTs int
+	// InclusionProofs demands an inclusion proof with every log entry. Otherwise the older formats, and bundles of
+	// version 0.1, may have a SET alone: the log's promise.
+	InclusionProofs bool
 	// Witnesses is the quorum of witnesses that every entry's checkpoint needs, in the form of C2SP
 	// tlog-policy (see ParseWitnessPolicy). Empty means none.
 	Witnesses string
@@ -105,6 +108,7 @@ func (p Policy) Digest() [32]byte {
 	d.number(int64(p.LogEntries))
 	d.number(int64(p.SignedTimestamps))
 	d.number(int64(p.SCTs))
+	d.flag(p.InclusionProofs)
 	d.text(p.Witnesses)
 	d.time(p.Time)
 	d.flag(p.IgnoreTimestamps)

@@ -48,9 +48,9 @@ func TestParsePolicy(t *testing.T) {
 		},
 		{
 			fmt.Sprintf(`{"keys":[{"validFor":{"start":"2026-01-01T00:00:00Z","end":"2027-01-01T01:00:00.0000005+01:00"},"pem":%q},{"pem":%q,"validFor":{"end":"2026-01-01T00:00:00Z"}}],
-				"logEntries":2,"signedTimestamps":3,"witnesses":%q,"time":"2026-01-01T00:00:00Z","ignoreTimestamps":false,"predicateType":"p"}`, key, pemOf(decode(t, n.RSA.SPKI)), w),
+				"logEntries":2,"signedTimestamps":3,"witnesses":%q,"time":"2026-01-01T00:00:00Z","ignoreTimestamps":false,"inclusionProofs":true,"predicateType":"p"}`, key, pemOf(decode(t, n.RSA.SPKI)), w),
 			Policy{Keys: []PublicKey{{[]byte(key), Window{start, end}}, {pemOf(decode(t, n.RSA.SPKI)), Window{End: start}}},
-				LogEntries: 2, SignedTimestamps: 3, Witnesses: w, Time: start, PredicateType: "p"},
+				LogEntries: 2, SignedTimestamps: 3, Witnesses: w, Time: start, PredicateType: "p", InclusionProofs: true},
 		},
 		{
 			`{"identities":[{"issuer":"a","subject":"b"},{"issuerRegexp":"c","subjectRegexp":"d","extensions":{"1.3.6.1.4.1.57264.1.9":"e","1.3.6.1.4.1.57264.1.10":"f"}}],
@@ -375,6 +375,7 @@ func policyChanges(t testing.TB) map[string][]any {
 		"Witnesses":        {"a", "b"},
 		"Time":             {now, now.Add(1), now.Add(time.Second), time.Unix(0, 0)},
 		"IgnoreTimestamps": {true},
+		"InclusionProofs":  {true},
 	}
 }
 

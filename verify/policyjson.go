@@ -25,6 +25,7 @@ import (
 //	  "logEntries": 1,
 //	  "signedTimestamps": "none",
 //	  "scts": 1,
+//	  "inclusionProofs": true,
 //	  "witnesses": "witness w1 …\nquorum w1\n",
 //	  "time": "2026-11-01T00:00:00Z",
 //	  "ignoreTimestamps": false
@@ -61,6 +62,8 @@ func (p *Policy) read(r *strictjson.Reader) error {
 			p.SignedTimestamps, err = readThreshold(r, name)
 		case "scts":
 			p.SCTs, err = readThreshold(r, name)
+		case "inclusionProofs":
+			p.InclusionProofs, err = readBool(r, name)
 		case "witnesses":
 			p.Witnesses, err = filledText(r, name)
 		case "time":

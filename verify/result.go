@@ -1,8 +1,10 @@
 package verify
 
 import (
+	"bytes"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -73,6 +75,27 @@ const (
 	ClaimKeyValid    ClaimKind = "key-validity" // the key was valid at the proved times
 )
 
+// clone returns a copy that shares nothing that a caller could change, but the certificate and keys, which nobody
+// changes.
+func (r *Result) clone() *Result {
+	c := *r
+	c.Claims, c.Times, c.SCTs = slices.Clone(r.Claims), slices.Clone(r.Times), slices.Clone(r.SCTs)
+	c.Entries = slices.Clone(r.Entries)
+	for i := range c.Entries {
+		if checkpoint := c.Entries[i].Checkpoint; checkpoint != nil {
+			copied := *checkpoint
+			copied.Cosignatures = slices.Clone(checkpoint.Cosignatures)
+			c.Entries[i].Checkpoint = &copied
+		}
+	}
+	if r.Statement != nil {
+		s := *r.Statement
+		s.Predicate = bytes.Clone(s.Predicate)
+		c.Statement = &s
+	}
+	return &c
+}
+
 // Has reports whether a claim of a kind was proved.
 func (r *Result) Has(kind ClaimKind) bool {
 	for _, c := range r.Claims {
@@ -85,6 +108,9 @@ func (r *Result) Has(kind ClaimKind) bool {
 
 // Explain puts a claim of the result into words, in one line.
 func (r *Result) Explain(c Claim) string {
+	if !slices.Contains(r.Claims, c) {
+		return "not a claim of this result"
+	}
 	switch c.Kind {
 	case ClaimStatement:
 		return fmt.Sprintf("the statement is of type %s and about the artifact", clip(r.Statement.PredicateType))

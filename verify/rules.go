@@ -18,7 +18,8 @@ type rules struct {
 	keys                         []ruleKey
 	identities                   []matcher
 	predicateType                string
-	logEntries, timestamps, scts int            // 0: none is demanded
+	logEntries, timestamps, scts int // 0: none is demanded
+	inclusion                    bool
 	witnesses                    *WitnessPolicy // nil: none are
 	time                         time.Time
 	ignoreTimestamps             bool
@@ -48,9 +49,9 @@ func (p Policy) compile(t *Trust) (*rules, error) {
 		what     string
 		n, known int
 	}{
-		{"log entries of distinct logs", r.logEntries, distinct(m.Logs, sameLog)},
-		{"timestamps of distinct authorities", r.timestamps, distinct(m.TimestampAuthorities, sameAuthority)},
-		{"SCTs of distinct CT logs", r.scts, distinct(m.CTLogs, sameLog)},
+		{"log entries of distinct logs", r.logEntries, groupCount(groups(m.Logs, sameLog))},
+		{"timestamps of distinct authorities", r.timestamps, groupCount(t.tsaGroups)},
+		{"SCTs of distinct CT logs", r.scts, groupCount(groups(m.CTLogs, sameLog))},
 	} {
 		if need.n > need.known {
 			return nil, refuse(ErrPolicy, "policy", "it demands %s, %d of them, but %d are trusted", need.what, need.n, need.known)
@@ -70,6 +71,7 @@ func (p Policy) rules() (*rules, error) {
 	r := &rules{
 		predicateType:    p.PredicateType,
 		time:             p.Time,
+		inclusion:        p.InclusionProofs,
 		ignoreTimestamps: p.IgnoreTimestamps,
 		digest:           p.Digest(),
 	}

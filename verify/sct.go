@@ -66,7 +66,9 @@ func (t *Trust) checkSCTs(leaf, issuer *x509.Certificate, n int) ([]*Log, error)
 				return nil, refuse(ErrExpired, claimSCT, "log %x signed at %s, when its key was not valid", scts[i].logID, at.UTC().Format(time.RFC3339))
 			}
 			if !slices.ContainsFunc(logs, func(l *Log) bool { return l.Key.SamePublic(log.Key) }) {
-				logs = append(logs, log)
+				shown := *log
+				shown.ID = bytes.Clone(log.ID)
+				logs = append(logs, &shown)
 			}
 		}
 	}

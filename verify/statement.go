@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tallystick/tallystick/sig/strictjson"
 )
@@ -19,8 +20,9 @@ var statementTypes = map[string]bool{
 
 // readStatement reads an in-toto statement (in-toto attestation, spec/v1/statement.md)
 // and looks for the artifact among its subjects. subject is the name of the first one that is the
-// artifact, and found false if none is.
-func readStatement(payload []byte, a Artifact) (s *Statement, found bool, err error) {
+// artifact, and found false if none is. The statement of a bundle is read strictly: in one of the older formats, members
+// and digests of kinds that are not known are ignored.
+func readStatement(payload []byte, a *digests, strict bool) (s *Statement, found bool, err error) {
 	s = &Statement{}
 	understood := false
 	err = whole(payload, func(r *strictjson.Reader) error {
@@ -37,26 +39,19 @@ func readStatement(payload []byte, a Artifact) (s *Statement, found bool, err er
 				s.PredicateType = string(text)
 				return err
 			case "predicate":
-				if r.Peek() != '{' {
-					return errors.New("its predicate is not an object")
-				}
-				copied := *r // to see it twice: for doubled members, and as it is
-				if err := copied.SkipUnique(); err != nil {
-					return fmt.Errorf("its predicate: %w", err)
-				}
 				var err error
 				s.Predicate, err = r.Raw()
 				return err
 			case "subject":
 				return array(r, "subject", MaxSubjects, func() error {
-					called, is, err := readStatementSubject(r, a)
+					called, is, err := readStatementSubject(r, a, strict)
 					if is && !found {
 						found, s.Subject = true, called
 					}
 					return err
 				})
 			}
-			return unknownMember("a statement", name)
+			return otherMember("a statement", name, strict, "_type", "predicateType", "predicate", "subject")
 		})
 		return err
 	})
@@ -71,9 +66,21 @@ func readStatement(payload []byte, a Artifact) (s *Statement, found bool, err er
 	return s, found, nil
 }
 
+// otherMember answers for a member that is not read. in-toto asks that it be ignored; but in bundles other
+// verifiers refuse it, and nowhere may it be one that is read, but for case.
+func otherMember(of string, name []byte, strict bool, read ...string) error {
+	for _, r := range read {
+		strict = strict || strings.EqualFold(r, string(name))
+	}
+	if strict {
+		return unknownMember(of, name)
+	}
+	return nil
+}
+
 // readStatementSubject reads a subject and reports whether it is the artifact: whether one of its digests
 // is, and none of the algorithms that can be compared contradicts it.
-func readStatementSubject(r *strictjson.Reader, a Artifact) (called string, is bool, err error) {
+func readStatementSubject(r *strictjson.Reader, a *digests, strict bool) (called string, is bool, err error) {
 	contradicted := false
 	err = element(r, "subject", func(name []byte) error {
 		switch string(name) {
@@ -93,7 +100,7 @@ func readStatementSubject(r *strictjson.Reader, a Artifact) (called string, is b
 					return err
 				}
 				got := r.Space(hex.DecodedLen(len(digits)))
-				if _, err := hex.Decode(got, digits); err != nil {
+				if _, err := hex.Decode(got, digits); err != nil && (known || strict) {
 					return fmt.Errorf("the %s of a subject is not hexadecimal", clip(string(name)))
 				}
 				if !known {
@@ -110,7 +117,7 @@ func readStatementSubject(r *strictjson.Reader, a Artifact) (called string, is b
 		case "uri", "content", "downloadLocation", "mediaType", "annotations":
 			return nil
 		}
-		return unknownMember("a subject", name)
+		return otherMember("a subject", name, strict, "name", "digest")
 	})
 	return called, is && !contradicted, err
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tallystick/tallystick/sig"
@@ -73,11 +74,12 @@ type Material struct {
 // Trust is whom a verifier believes. It is immutable and may be used by many
 // goroutines.
 type Trust struct {
-	material Material
-	byID     map[string]*trustedLog
-	list     []*trustedLog
-	cas      []certificateAuthority
-	digest   [sha256.Size]byte
+	material  Material
+	byID      map[string]*trustedLog
+	list      []*trustedLog
+	cas       []certificateAuthority
+	tsaGroups []int // of the timestamp authorities: those of one number count once
+	digest    [sha256.Size]byte
 }
 
 // NewTrust checks and indexes material, of which it keeps copies only. An error is of
@@ -110,6 +112,7 @@ func NewTrust(m Material) (*Trust, error) {
 	if t.material.TimestampAuthorities, err = copyAuthorities(m.TimestampAuthorities, "timestamp authority"); err != nil {
 		return nil, err
 	}
+	t.tsaGroups = groups(t.material.TimestampAuthorities, sameAuthority)
 	t.digest = t.material.digest()
 	return t, nil
 }
@@ -195,9 +198,24 @@ func TrustLogKey(pem []byte) (*Trust, error) {
 	return NewTrust(Material{Logs: []Log{{Key: key}}})
 }
 
-// Material returns what the trust was made of, with the IDs of all logs filled in. Its
-// parts must not be changed.
-func (t *Trust) Material() Material { return t.material }
+// Material returns a copy of what the trust was made of, with the IDs of all logs filled in. Keys and
+// certificates are shared: they must not be changed.
+func (t *Trust) Material() Material {
+	m := t.material
+	m.Logs, m.CTLogs = slices.Clone(m.Logs), slices.Clone(m.CTLogs)
+	for _, logs := range [][]Log{m.Logs, m.CTLogs} {
+		for i := range logs {
+			logs[i].ID = bytes.Clone(logs[i].ID)
+		}
+	}
+	m.CertificateAuthorities, m.TimestampAuthorities = slices.Clone(m.CertificateAuthorities), slices.Clone(m.TimestampAuthorities)
+	for _, authorities := range [][]Authority{m.CertificateAuthorities, m.TimestampAuthorities} {
+		for i := range authorities {
+			authorities[i].Chain = slices.Clone(authorities[i].Chain)
+		}
+	}
+	return m
+}
 
 // Digest identifies the trust: equal digests, equal verdicts. It depends on the material
 // alone, in its order, and not on the form that it was read from.
@@ -244,17 +262,30 @@ func sameAuthority(a, b Authority) bool {
 	return a.URI == b.URI || bytes.Equal(a.Chain[0].RawSubjectPublicKeyInfo, b.Chain[0].RawSubjectPublicKeyInfo)
 }
 
-// distinct returns how many of all there are if those that are the same count once.
-func distinct[T any](all []T, same func(a, b T) bool) int {
-	n := 0
-next:
+// groups numbers all such that those that are the same have the same number, and so have those that are the same as
+// something in between.
+func groups[T any](all []T, same func(a, b T) bool) []int {
+	group := make([]int, len(all))
 	for i := range all {
+		group[i] = i
 		for j := range i {
-			if same(all[i], all[j]) {
-				continue next
+			if group[i] != group[j] && same(all[i], all[j]) {
+				for k, from := 0, group[i]; k <= i; k++ {
+					if group[k] == from {
+						group[k] = group[j]
+					}
+				}
 			}
 		}
-		n++
 	}
-	return n
+	return group
+}
+
+// groupCount returns how many numbers there are.
+func groupCount(groups []int) int {
+	seen := make(map[int]bool)
+	for _, g := range groups {
+		seen[g] = true
+	}
+	return len(seen)
 }

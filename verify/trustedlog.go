@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -43,6 +44,7 @@ type trustedLog struct {
 	v1Hint [4]byte          // what stands before its signatures of checkpoints: the start of SHA-256 over spki
 	hexID  string           // Log.ID as SETs have it
 	origin string           // host name of BaseURL; "" if it has none
+	shown  *Log             // a copy, for results: whoever has one could change it
 	v2     note.Verifier    // its name is origin; nil if that is "" or not a key name
 }
 
@@ -76,6 +78,9 @@ func newTrustedLog(l *Log) (*trustedLog, error) {
 		return nil, err
 	}
 	t := &trustedLog{Log: l, id: string(l.ID), spki: spki}
+	shown := *l
+	shown.ID = bytes.Clone(l.ID)
+	t.shown = &shown
 	t.hexID = hex.EncodeToString(l.ID)
 	id := tlog.LogID(spki)
 	t.v1Hint = [4]byte(id[:])

@@ -67,21 +67,28 @@ func ParseTrustedRoot(data []byte) (*Trust, error) {
 	return NewTrust(m)
 }
 
+// otherKeys are types of keys that Sigstore has (PublicKeyDetails) and this package does not. A log with such a key is
+// left out, and so is not trusted: it should not keep the others from being read.
+var otherKeys = map[string]bool{"ML_DSA_44": true, "ML_DSA_65": true, "ML_DSA_87": true, "LMS_SHA256": true, "LMOTS_SHA256": true}
+
 func readLogs(r *strictjson.Reader, what string) (logs []Log, err error) {
 	err = array(r, what, MaxAuthorities, func() error {
 		l, err := readLog(r)
 		if err != nil {
 			return fmt.Errorf("%s[%d]: %w", what, len(logs), err)
 		}
-		logs = append(logs, l)
+		if l.Key != nil {
+			logs = append(logs, l)
+		}
 		return nil
 	})
 	return logs, err
 }
 
-// readLog reads a TransparencyLogInstance.
+// readLog reads a TransparencyLogInstance. The key is nil if it is of otherKeys.
 func readLog(r *strictjson.Reader) (l Log, err error) {
 	var hash string
+	other := false
 	var checkpointID []byte
 	_, err = object(r, "it", func(name []byte) (err error) {
 		switch string(name) {
@@ -90,7 +97,7 @@ func readLog(r *strictjson.Reader) (l Log, err error) {
 		case "hashAlgorithm":
 			hash, err = readString(r, "hashAlgorithm")
 		case "publicKey":
-			l.Key, l.Valid, err = readLogKey(r)
+			l.Key, l.Valid, other, err = readLogKey(r)
 		case "logId":
 			l.ID, err = readKeyID(r, "logId")
 		case "checkpointKeyId":
@@ -108,6 +115,8 @@ func readLog(r *strictjson.Reader) (l Log, err error) {
 		return Log{}, err
 	case hash != "SHA2_256":
 		return Log{}, fmt.Errorf("hashAlgorithm is %q, not SHA2_256", clip(hash))
+	case l.Key == nil && !other:
+		return Log{}, errors.New("publicKey is missing")
 	case id == "":
 		return Log{}, errors.New("logId is missing")
 	case checkpoint != "" && checkpoint != id && (len(checkpoint) != 4 || !strings.HasPrefix(id, checkpoint)):
@@ -127,8 +136,8 @@ func readKeyID(r *strictjson.Reader, what string) (id []byte, err error) {
 	return id, err
 }
 
-// readLogKey reads a PublicKey.
-func readLogKey(r *strictjson.Reader) (key *sig.Key, valid Window, err error) {
+// readLogKey reads a PublicKey. other says that it is of otherKeys.
+func readLogKey(r *strictjson.Reader) (key *sig.Key, valid Window, other bool, err error) {
 	var der []byte
 	var details string
 	present, err := object(r, "publicKey", func(name []byte) (err error) {
@@ -144,17 +153,19 @@ func readLogKey(r *strictjson.Reader) (key *sig.Key, valid Window, err error) {
 		}
 		return err
 	})
-	if err != nil || !present {
-		return nil, Window{}, err
-	}
-	if valid.Start.IsZero() {
-		return nil, Window{}, errors.New("publicKey.validFor.start is missing")
+	switch {
+	case err != nil || !present:
+		return nil, Window{}, false, err
+	case valid.Start.IsZero():
+		return nil, Window{}, false, errors.New("publicKey.validFor.start is missing")
+	case otherKeys[details]:
+		return nil, valid, true, nil
 	}
 	key, err = logKey(der, details)
 	if err != nil {
-		return nil, Window{}, fmt.Errorf("publicKey: %w", err)
+		return nil, Window{}, false, fmt.Errorf("publicKey: %w", err)
 	}
-	return key, valid, nil
+	return key, valid, false, nil
 }
 
 // logKey reads a key of a log in the encoding, and of the type, that its details say

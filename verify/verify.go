@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tallystick/tallystick/sig"
+	"github.com/tallystick/tallystick/sig/strictjson"
 )
 
 // Verifier checks evidence by one trust and one policy. It is immutable and may be
@@ -29,8 +30,8 @@ type Options struct {
 	// Timestamps checks RFC 3161 timestamps (see verify/timestamp). Without it, evidence that has some is refused,
 	// unless Policy.IgnoreTimestamps.
 	Timestamps TimestampVerifier
-	// Cache remembers results; nil for none. A result that comes from it is shared: it must not be changed.
-	// Verifiers that share a cache have the same Timestamps.
+	// Cache remembers results; nil for none. Verifiers that share one have the same Timestamps: it tells
+	// only those with from those without.
 	Cache *Cache
 }
 
@@ -61,25 +62,52 @@ func New(t *Trust, p Policy, o Options) (*Verifier, error) {
 // Verify proves all that the policy demands of the evidence about the artifact, and
 // all else that the evidence claims. A nil error means that everything in the
 // result was proved; with an error, which is an *Error, there is no result.
-func (v *Verifier) Verify(e *Evidence, a Artifact) (*Result, error) {
-	if e == nil || e.form == 0 || a.digest == nil {
-		return nil, malformed("evidence", "there is no evidence or no artifact")
-	}
-	var key [sha256.Size]byte
-	if v.options.Cache != nil {
-		key = v.cacheKey(e, a)
-		if r := v.options.Cache.get(key); r != nil {
-			return r, nil
+//
+// A fault of the program, here or in a verifier that was handed in, denies as ErrInternal.
+func (v *Verifier) Verify(e *Evidence, a Artifact) (r *Result, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			r, err = nil, refuse(ErrInternal, "", "%v", fault)
 		}
+	}()
+	switch {
+	case v == nil || v.trust == nil || v.rules == nil:
+		return nil, refuse(ErrPolicy, "", "there is no verifier: it is made by New")
+	case e == nil || e.form == 0 || a.digest == nil:
+		return nil, malformed("evidence", "there is no evidence or no artifact")
+	case v.options.Cache == nil:
+		return v.verify(e, a)
 	}
-	r, err := v.verify(e, a)
-	if err != nil {
-		return nil, err
+	key := v.cacheKey(e, a)
+	if r := v.options.Cache.get(key); r != nil {
+		return r, nil
 	}
-	if v.options.Cache != nil {
+	if r, err = v.verify(e, a); err == nil {
 		v.options.Cache.put(key, r)
 	}
-	return r, nil
+	return r, err
+}
+
+// VerifyAny is Verify for several signatures of one artifact, of which one has to pass: as where a registry has
+// them from several signers. It returns the result of the first that passes, and its index. If none
+// does, or there are none, the error says why of each; it is of the class of the first, or ErrPolicy.
+func (v *Verifier) VerifyAny(all []*Evidence, a Artifact) (*Result, int, error) {
+	var refusals []error
+	for i, e := range all {
+		r, err := v.Verify(e, a)
+		if err == nil {
+			return r, i, nil
+		}
+		refusals = append(refusals, fmt.Errorf("signature %d: %w", i, err))
+	}
+	if len(refusals) == 0 {
+		return nil, -1, refuse(ErrPolicy, "", "there is no signature")
+	}
+	class := ErrInternal
+	if first := new(Error); errors.As(refusals[0], &first) {
+		class = first.Class
+	}
+	return nil, -1, refuse(class, "", "none of %d signatures will do: %v", len(all), errors.Join(refusals...))
 }
 
 func (v *Verifier) cacheKey(e *Evidence, a Artifact) [sha256.Size]byte {
@@ -95,16 +123,10 @@ func (v *Verifier) cacheKey(e *Evidence, a Artifact) [sha256.Size]byte {
 	return d.sum()
 }
 
-// verify is Verify without the cache. A fault of the program, here or in a verifier that was handed
-// in, denies.
-func (v *Verifier) verify(e *Evidence, a Artifact) (r *Result, err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			r, err = nil, refuse(ErrInternal, "", "%v", fault)
-		}
-	}()
-	p := proving{Verifier: v, e: e, a: a}
-	p.r = &Result{Artifact: a, Key: -1, Identity: -1, Claims: make([]Claim, 0, 12), Entries: make([]EntryProof, 0, len(e.entries))}
+// verify is Verify without the cache.
+func (v *Verifier) verify(e *Evidence, a Artifact) (*Result, error) {
+	p := proving{Verifier: v, e: e, a: digests{artifact: a}}
+	p.r = &Result{Artifact: a.bare(), Key: -1, Identity: -1, Claims: make([]Claim, 0, 12), Entries: make([]EntryProof, 0, len(e.entries))}
 	if err := p.artifact(); err != nil {
 		return nil, err
 	}
@@ -117,7 +139,13 @@ func (v *Verifier) verify(e *Evidence, a Artifact) (r *Result, err error) {
 	if err := p.timestamps(); err != nil {
 		return nil, err
 	}
+	if err := p.logsInTime(); err != nil {
+		return nil, err
+	}
 	if err := p.signer(); err != nil {
+		return nil, err
+	}
+	if err := p.predicate(); err != nil {
 		return nil, err
 	}
 	if err := p.thresholds(); err != nil {
@@ -130,7 +158,8 @@ func (v *Verifier) verify(e *Evidence, a Artifact) (r *Result, err error) {
 type proving struct {
 	*Verifier
 	e    *Evidence
-	a    Artifact
+	a    digests // of the artifact
+	m    digests // of the message that was signed, if it is not the artifact
 	r    *Result
 	by   signer
 	tsas []int // the authorities that timestamped it
@@ -153,10 +182,10 @@ func (p *proving) artifact() error {
 		}
 		digest, known := p.a.sum(p.e.hash)
 		if !known {
-			return refuse(ErrWrongArtifact, "artifact", "the bundle is about a %s, which cannot be compared with %v", p.e.hash, p.a)
+			return refuse(ErrWrongArtifact, "artifact", "the bundle is about a %s, which cannot be compared with %v", p.e.hash, p.r.Artifact)
 		}
 		if !bytes.Equal(digest, p.e.digest) {
-			return refuse(ErrWrongArtifact, "artifact", "the bundle is about %s:%x, not %v", p.e.hash, p.e.digest, p.a)
+			return refuse(ErrWrongArtifact, "artifact", "the bundle is about %s:%x, not %v", p.e.hash, p.e.digest, p.r.Artifact)
 		}
 	case simpleSigning:
 		if want != "" {
@@ -166,14 +195,14 @@ func (p *proving) artifact() error {
 		if err != nil {
 			return &Error{ErrMalformed, "payload", err}
 		}
-		if digest != p.a.String() {
-			return refuse(ErrWrongArtifact, "artifact", "the signature is of the image %s, not %v", clip(digest), p.a)
+		if digest != p.r.Artifact.String() {
+			return refuse(ErrWrongArtifact, "artifact", "the signature is of the image %s, not %v", clip(digest), p.r.Artifact)
 		}
 	case statement:
 		if p.e.envelope.PayloadType != intotoPayload {
 			return refuse(ErrWrongArtifact, "statement", "the payload is of type %q, not %s", clip(p.e.envelope.PayloadType), intotoPayload)
 		}
-		s, found, err := readStatement(p.e.envelope.Payload, p.a)
+		s, found, err := readStatement(p.e.envelope.Payload, &p.a, p.e.bundled)
 		if err != nil {
 			return &Error{ErrMalformed, "statement", err}
 		}
@@ -184,7 +213,7 @@ func (p *proving) artifact() error {
 			return refuse(ErrWrongArtifact, "statement", "its predicate is of type %q, not %s", clip(s.PredicateType), clip(want))
 		}
 		if !found {
-			return refuse(ErrWrongArtifact, "statement", "none of its subjects is %v", p.a)
+			return refuse(ErrWrongArtifact, "statement", "none of its subjects is %v", p.r.Artifact)
 		}
 		p.r.Statement = s
 		p.claim(ClaimStatement, 0)
@@ -260,39 +289,43 @@ func (p *proving) signedBy(key *sig.Key) error {
 	return err
 }
 
+// signedWith checks the signature over a digest.
 func (p *proving) signedWith(key *sig.Key, h crypto.Hash) error {
-	switch p.e.form {
-	case statement:
-		return key.VerifyMessage(h, sig.PAE(p.e.envelope.PayloadType, p.e.envelope.Payload), p.e.signature)
-	case simpleSigning:
-		return key.VerifyMessage(h, p.e.payload, p.e.signature)
-	}
-	digest, ok := p.a.sum(hashName(h))
+	digest, ok := p.message().sum(hashName(h))
 	if !ok {
-		return fmt.Errorf("such a key signs a %s, which is not known of %v", hashName(h), p.a)
+		return fmt.Errorf("such a key signs a %s, which is not known of %v", hashName(h), p.r.Artifact)
 	}
 	return key.VerifyDigest(h, digest, p.e.signature)
 }
 
-// signedByEd25519 checks a pure Ed25519 signature of a statement or payload; of an artifact, Ed25519ph, with which
-// alone a log records it, and outside of bundles also a pure one.
+// message returns what was signed.
+func (p *proving) message() *digests {
+	switch {
+	case p.e.form == messageSignature:
+		return &p.a
+	case p.m.artifact.whole:
+	case p.e.form == statement:
+		p.m.artifact = Artifact{message: sig.PAE(p.e.envelope.PayloadType, p.e.envelope.Payload), whole: true}
+	default:
+		p.m.artifact = Artifact{message: p.e.payload, whole: true}
+	}
+	return &p.m
+}
+
+// signedByEd25519 checks a signature by an Ed25519 key. Over an artifact it is Ed25519ph, with which alone logs record
+// it; over a statement it is pure, or, where a bare key signed for a v2 log, Ed25519ph too; and clients of
+// the older formats made pure ones of anything.
 func (p *proving) signedByEd25519(key *sig.Key) error {
-	switch p.e.form {
-	case statement:
-		return p.signedWith(key, crypto.SHA512)
-	case simpleSigning:
-		sum := crypto.SHA512.New()
-		sum.Write(p.e.payload)
-		if key.VerifyDigest(crypto.SHA512, sum.Sum(nil), p.e.signature) == nil {
-			return nil
-		}
-		return key.VerifyMessage(crypto.SHA512, p.e.payload, p.e.signature)
+	message := p.message()
+	pure := p.e.form == statement || !p.e.bundled && message.artifact.whole
+	prehashed := p.e.form != statement || p.e.certificate == nil
+	if pure && key.VerifyMessage(crypto.SHA512, message.artifact.message, p.e.signature) == nil {
+		return nil
 	}
-	err := p.signedWith(key, crypto.SHA512)
-	if err != nil && !p.e.bundled && p.a.whole {
-		err = key.VerifyMessage(crypto.SHA512, p.a.message, p.e.signature)
+	if !prehashed {
+		return sig.ErrSignature
 	}
-	return err
+	return p.signedWith(key, crypto.SHA512)
 }
 
 func hashName(h crypto.Hash) string {
@@ -306,12 +339,28 @@ func hashName(h crypto.Hash) string {
 
 // entries proves each log entry, and that it is about this signature.
 func (p *proving) entries() error {
+	if n := len(p.e.entries); n < p.rules.logEntries {
+		return refuse(ErrPolicy, "log entries", "there are %d, and %d are demanded", n, p.rules.logEntries)
+	}
+	if n := len(p.e.timestamps); n < p.rules.timestamps {
+		return refuse(ErrPolicy, "signed timestamps", "there are %d, and %d are demanded", n, p.rules.timestamps)
+	}
 	for i, entry := range p.e.entries {
 		proof, err := p.trust.verifyEntry(entry, p.rules.witnesses)
 		if err != nil {
 			return err
 		}
-		if err := p.e.bind(entry, p.by, p.a); err != nil {
+		if proof.Checkpoint == nil && p.rules.inclusion {
+			return refuse(ErrPolicy, entry.name(), "there is a SET, but no inclusion proof, which the policy demands")
+		}
+		if proof.Checkpoint != nil && !p.rules.time.IsZero() {
+			for _, c := range proof.Checkpoint.Cosignatures {
+				if c.Time.After(p.rules.time) {
+					return refuse(ErrExpired, entry.name(), "the witness %s cosigned at %s, after the time of verification", clip(c.Witness), utc(c.Time))
+				}
+			}
+		}
+		if err := p.bind(entry); err != nil {
 			return err
 		}
 		p.r.Entries = append(p.r.Entries, proof)
@@ -356,13 +405,25 @@ func (p *proving) timestamps() error {
 		p.r.Times = append(p.r.Times, ProvedTime{at, authorities[by].URI})
 		p.tsas = append(p.tsas, by)
 	}
-	// A v2 log says nothing of times. With a timestamp it is known whether its key was trusted then.
+	return nil
+}
+
+// logsInTime proves that each v2 log was trusted when the signature was made. Its entries say nothing of times: what
+// says so is the SET of another log, a timestamp, or else the policy's own time. If nothing does, it is not asked: then the policy
+// names keys that are valid for ever.
+func (p *proving) logsInTime() error {
 	for i := range p.r.Entries {
 		entry := &p.r.Entries[i]
+		if entry.SET {
+			continue
+		}
 		for _, t := range p.r.Times {
-			if !entry.SET && !entry.Log.Valid.Contains(t.Time) {
+			if !entry.log.Valid.Contains(t.Time) {
 				return refuse(ErrUntrustedLog, p.e.entries[i].name(), "the log was not trusted at %s, when the signature was made", utc(t.Time))
 			}
+		}
+		if at := p.rules.time; len(p.r.Times) == 0 && !at.IsZero() && !entry.log.Valid.Contains(at) {
+			return refuse(ErrUntrustedLog, p.e.entries[i].name(), "the log is not trusted at %s, the time of verification", utc(at))
 		}
 	}
 	return nil
@@ -401,13 +462,16 @@ func (p *proving) signer() error {
 		return err
 	}
 	// Certificates beside the signer's prove nothing. They are those of its chain, or the bundle was altered.
+	whole := chain
 	for _, c := range p.e.chain {
-		if !contains(chain, c) {
+		if contains(whole, c) {
+			continue
+		}
+		// A trusted authority may be one that others, whom nobody has to trust, issued.
+		if whole[len(whole)-1].CheckSignatureFrom(c) != nil {
 			return refuse(ErrUntrustedCertificate, "certificate chain", "a certificate that came with the signer's, %q, is not of its chain", clip(c.Subject.String()))
 		}
-	}
-	if len(chain) < 2 {
-		return refuse(ErrUntrustedCertificate, "certificate", "an authority's own certificate does not sign artifacts")
+		whole = append(whole[:len(whole):len(whole)], c)
 	}
 	p.claim(ClaimCertificate, 0)
 	if p.rules.scts > 0 {
@@ -472,14 +536,12 @@ func (p *proving) thresholds() error {
 	if logs < p.rules.logEntries {
 		return refuse(ErrPolicy, "log entries", "the signature is in %d trusted logs, and %d are demanded", logs, p.rules.logEntries)
 	}
-	tsas := 0
-	for i, by := range p.tsas {
-		if !p.containsTSA(p.tsas[:i], by) {
-			tsas++
-		}
+	tsas := make(map[int]bool)
+	for _, by := range p.tsas {
+		tsas[p.trust.tsaGroups[by]] = true
 	}
-	if tsas < p.rules.timestamps {
-		return refuse(ErrPolicy, "signed timestamps", "%d timestamp authorities saw the signature, and %d are demanded", tsas, p.rules.timestamps)
+	if len(tsas) < p.rules.timestamps {
+		return refuse(ErrPolicy, "signed timestamps", "%d timestamp authorities saw the signature, and %d are demanded", len(tsas), p.rules.timestamps)
 	}
 	if p.r.Key < 0 && p.r.Identity < 0 {
 		return &Error{ErrInternal, "", errors.New("nobody was found to have signed")}
@@ -487,22 +549,26 @@ func (p *proving) thresholds() error {
 	return nil
 }
 
-// sameLogBefore reports whether an earlier entry is in a log with the same key.
-func (p *proving) sameLogBefore(i int) bool {
-	log := p.r.Entries[i].Log
-	for _, earlier := range p.r.Entries[:i] {
-		if sameLog(*earlier.Log, *log) {
-			return true
-		}
+// predicate sees that the predicate, which is handed to the caller, can be read in one way only.
+func (p *proving) predicate() error {
+	if p.r.Statement == nil || p.r.Statement.Predicate == nil {
+		return nil
 	}
-	return false
+	r := strictjson.New(p.r.Statement.Predicate)
+	if p.e.bundled && r.Peek() != '{' {
+		return malformed("statement", "its predicate is not an object")
+	}
+	if err := r.SkipUnique(); err != nil {
+		return &Error{ErrMalformed, "statement", fmt.Errorf("its predicate: %w", err)}
+	}
+	return nil
 }
 
-// containsTSA reports whether one of the authorities counts as the same one.
-func (p *proving) containsTSA(indexes []int, by int) bool {
-	all := p.trust.material.TimestampAuthorities
-	for _, i := range indexes {
-		if i == by || sameAuthority(all[i], all[by]) {
+// sameLogBefore reports whether an earlier entry is in a log with the same key.
+func (p *proving) sameLogBefore(i int) bool {
+	log := p.r.Entries[i].log
+	for _, earlier := range p.r.Entries[:i] {
+		if sameLog(*earlier.log.Log, *log.Log) {
 			return true
 		}
 	}

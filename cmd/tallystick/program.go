@@ -20,6 +20,7 @@ const (
 	exitFailure = 1
 	exitUsage   = 2
 	exitDamage  = 3 // check found damage
+	exitRefused = 3 // something was to be proved, and does not hold (see refused)
 )
 
 // program is the whole program as a value: what it takes from the process, so that
@@ -35,8 +36,14 @@ type commands struct {
 	Config string `placeholder:"FILE" help:"YAML file with settings, named as the flags are. Flags and environment variables come before it."`
 
 	Serve       serveCmd                  `cmd:"" help:"Run a transparency log."`
+	Upload      uploadCmd                 `cmd:"" help:"Log signatures, attestations or entries."`
+	Get         getCmd                    `cmd:"" help:"Print an entry of a log."`
+	Search      searchCmd                 `cmd:"" help:"Find entries of a log."`
+	Proof       proofCmd                  `cmd:"" help:"Prove that a log holds an entry, or extends what it was."`
+	Log         logCmd                    `cmd:"" help:"Print the state of a log, and hold it to what was seen before."`
 	Check       checkCmd                  `cmd:"" help:"Read a whole log again and compare everything with everything."`
 	Migrate     migrateCmd                `cmd:"" help:"Bring the database's schema up to date; serve does it too."`
+	Trust       trustCmd                  `cmd:"" help:"Write down whom clients should believe: trusted root, signing config, resources for admission controllers, TUF."`
 	Healthcheck healthcheckCmd            `cmd:"" help:"Ask a running server whether it can write; for containers."`
 	Version     versionCmd                `cmd:"" help:"Print the version."`
 	Completion  kongcompletion.Completion `cmd:"" help:"Print how to switch on tab completion for bash, zsh or fish."`
@@ -49,9 +56,11 @@ A setting is taken from its flag, else from its environment variable (TALLYSTICK
 // groups are the headings of the help, in order.
 func groups() []kong.Group {
 	return []kong.Group{
+		{Key: "trust", Title: "Log and whom to believe:"},
 		{Key: "identity", Title: "Identity and key of the log:"},
 		{Key: "storage", Title: "Storage:"},
 		{Key: "network", Title: "Network:"},
+		{Key: "material", Title: "Trust material that clients get:"},
 		{Key: "policy", Title: "What is accepted:"},
 		{Key: "limits", Title: "Limits:"},
 		{Key: "timeouts", Title: "Timeouts:"},
@@ -94,6 +103,9 @@ func (p *program) Run(ctx context.Context, args []string) (code int) {
 		return exitUsage
 	}
 	fmt.Fprintf(p.Stderr, "tallystick: %v\n", err)
+	if refused(err) {
+		return exitRefused
+	}
 	return exitFailure
 }
 

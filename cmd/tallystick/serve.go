@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -21,6 +22,8 @@ import (
 	"github.com/tallystick/tallystick/server"
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/tlog"
+	"github.com/tallystick/tallystick/trust"
+	"github.com/tallystick/tallystick/verify"
 )
 
 // serveCmd runs a server.
@@ -91,7 +94,10 @@ type service struct {
 	public    endpoint
 	private   endpoint // for metrics; without a listener if they are served on public
 	url       string
-	unguarded int64 // size of the tree at a start that found no high-water mark; else 0
+	trust     verify.Material // the authorities beside the log
+	signing   []byte          // the signing config
+	tuf       *os.Root        // the TUF repository; nil if there is none
+	unguarded int64           // size of the tree at a start that found no high-water mark; else 0
 
 	closers []func()
 }
@@ -130,6 +136,9 @@ func (s *service) start(ctx context.Context, src *sources) error {
 	if err := s.listen(); err != nil {
 		return err
 	}
+	if err := s.openMaterial(); err != nil {
+		return err
+	}
 	mark, err := s.openDataDir()
 	if err != nil {
 		return err
@@ -145,7 +154,44 @@ func (s *service) start(ctx context.Context, src *sources) error {
 	if err := s.openLog(ctx, store, mark); err != nil {
 		return err
 	}
-	return s.answer(store)
+	return s.answer(ctx, store)
+}
+
+// openMaterial reads the trust material beside the log's.
+func (s *service) openMaterial() (err error) {
+	if s.trust, err = s.settings.authorities(); err != nil {
+		return err
+	}
+	if _, err := trust.Root(s.trust); err != nil { // the log comes later, and will not be to blame
+		return fmt.Errorf("making the trusted root: %v", err)
+	}
+	if s.signing, err = s.settings.signingConfig(strings.TrimSuffix(s.url, "/")); err != nil {
+		return usageError{err}
+	}
+	if s.settings.TUFDir == "" {
+		return nil
+	}
+	if s.tuf, err = openTUF(s.settings.TUFDir); err != nil {
+		return err
+	}
+	s.later("closing the TUF repository", s.tuf.Close)
+	return nil
+}
+
+// trustedRoot returns the trusted root with all trees of the log.
+func (s *service) trustedRoot(ctx context.Context, store storage.Store) ([]byte, error) {
+	trees, err := store.Trees(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the trees of the log in %s: %w", s.where, err)
+	}
+	if s.trust.Logs, err = treeLogs(trees, strings.TrimSuffix(s.url, "/")); err != nil {
+		return nil, err
+	}
+	root, err := trust.Root(s.trust)
+	if err != nil {
+		return nil, fmt.Errorf("making the trusted root: %v", err)
+	}
+	return root, nil
 }
 
 // openDataDir makes the data directory and takes the high-water mark in it, which
@@ -277,10 +323,15 @@ func (s *service) listen() (err error) {
 }
 
 // answer says what answers at the addresses.
-func (s *service) answer(search server.Searcher) error {
+func (s *service) answer(ctx context.Context, store storage.Store) error {
 	set := s.settings
-	api, err := server.New(server.Config{
-		Logs: []server.Log{s.log}, Search: search, Parser: s.parser,
+	root, err := s.trustedRoot(ctx, store)
+	if err != nil {
+		return err
+	}
+	config := server.Config{
+		Logs: []server.Log{s.log}, Search: store, Parser: s.parser,
+		TrustedRoot: root, SigningConfig: s.signing,
 		ConflictOnDuplicate: set.V1Duplicates == "conflict",
 		MaxBody:             int64(set.MaxBody),
 		MaxAttestation:      int(set.MaxAttestation),
@@ -292,7 +343,11 @@ func (s *service) answer(search server.Searcher) error {
 		Logger:              s.logger,
 		Registry:            s.registry,
 		HideMetrics:         set.MetricsListen != "",
-	})
+	}
+	if s.tuf != nil {
+		config.TUF = s.tuf.FS()
+	}
+	api, err := server.New(config)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,9 @@ type serveSettings struct {
 	TLSKey        string `name:"tls-key" placeholder:"FILE" group:"network" help:"Private key of the certificate (PEM)."`
 	MetricsListen string `name:"metrics-listen" placeholder:"ADDRESS" group:"network" help:"Serve /metrics on this address and port, without TLS, and not on the public one."`
 
+	TUFDir string `name:"tuf-dir" placeholder:"DIR" group:"material" help:"TUF repository to hand out at /tuf/, as tallystick trust tuf makes it."`
+	materialSettings
+
 	AllowKinds   []string `name:"allow-kinds" placeholder:"KIND" default:"${kinds}" group:"policy" help:"Kinds of entries that are accepted; by default all that this program can check."`
 	V1Duplicates string   `name:"v1-duplicates" default:"existing" enum:"existing,conflict" group:"policy" help:"Answer to an entry that is in the log already: existing (201 with that entry) or conflict (409, as Rekor does)."`
 

@@ -158,7 +158,7 @@ func (s *sources) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 	if value == "" {
 		setting, given := s.set[flag.Name]
 		value, origin = setting.value, fmt.Sprintf("%s line %d", s.file, setting.line)
-		if given && value == "" && flag.IsSlice() {
+		if given && value == "" && flag.IsSlice() && flag.HasDefault {
 			return nil, fmt.Errorf("%s: the list is empty; leave it out for the default", origin)
 		}
 	}

@@ -49,7 +49,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v", x.name, err)
 		}
 	}
-	if n := len(c.Operations()); n != 8 {
-		t.Errorf("%d operations, not the 8 of Rekor v1", n)
+	if n := len(c.Operations()); n != 10 {
+		t.Errorf("%d operations, not the 8 of Rekor v1 and two besides", n)
 	}
 }

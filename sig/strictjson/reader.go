@@ -237,7 +237,7 @@ func (r *Reader) skipUnique(depth int) error {
 				return err
 			}
 			if seen[string(name)] {
-				return fmt.Errorf("member %q is given twice", name)
+				return fmt.Errorf("member %.80q is given twice", name)
 			}
 			seen[string(name)] = true
 			if err := r.token(':'); err != nil {
@@ -486,7 +486,7 @@ func unescape(out, raw []byte) []byte {
 func addName(seen [][]byte, name []byte) ([][]byte, error) {
 	for _, s := range seen {
 		if bytes.Equal(s, name) {
-			return nil, fmt.Errorf("member %q is given twice", name)
+			return nil, fmt.Errorf("member %.80q is given twice", name)
 		}
 	}
 	if len(seen) == MaxMembers {

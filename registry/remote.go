@@ -1,0 +1,173 @@
+package registry
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// manifestTypes are the manifests that are asked for.
+var manifestTypes = strings.Join([]string{
+	string(types.OCIManifestSchema1), string(types.OCIImageIndex), string(types.DockerManifestSchema2), string(types.DockerManifestList),
+}, ",")
+
+// remote reads from one repository (OCI distribution spec). Package remote of go-containerregistry, whose
+// handshake with the registry it uses, reads manifests of any size, and into memory of many times that size.
+type remote struct {
+	repository name.Repository
+	keychain   authn.Keychain
+	guard      *guard
+	client     *http.Client // nil before the handshake
+}
+
+func newRemote(repository name.Repository, o Options) remote {
+	return remote{repository: repository, keychain: o.Keychain, guard: newGuard(repository.Registry, o)}
+}
+
+// connect finds out how the registry wants to be talked to: with TLS or not, and with
+// which credentials.
+func (r *remote) connect(ctx context.Context) error {
+	if r.client != nil {
+		return nil
+	}
+	auth := authn.Anonymous
+	if r.keychain != nil {
+		var err error
+		if auth, err = authn.Resolve(ctx, r.keychain, r.repository); err != nil {
+			return err
+		}
+	}
+	again := transport.NewRetry(r.guard,
+		transport.WithRetryBackoff(transport.Backoff{Duration: 100 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}),
+		transport.WithRetryStatusCodes(http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout))
+	t, err := transport.NewWithContext(ctx, r.repository.Registry, auth, transport.NewUserAgent(again, "tallystick"),
+		[]string{r.repository.Scope(transport.PullScope)})
+	if err != nil {
+		return err
+	}
+	r.client = &http.Client{Transport: t}
+	return nil
+}
+
+// manifest is a manifest as it came.
+type manifest struct {
+	data      []byte
+	mediaType string // as the registry says
+	digest    string // of data: "sha256:…"
+}
+
+// manifest fetches a manifest by its tag or digest. One by digest has that digest.
+func (r *remote) manifest(ctx context.Context, reference string) (manifest, error) {
+	data, h, err := r.get(ctx, "manifests", reference, manifestTypes, MaxManifest)
+	if err != nil {
+		return manifest{}, err
+	}
+	m := manifest{data, h.Get("Content-Type"), digestOf(data)}
+	if isDigest(reference) && m.digest != reference {
+		return manifest{}, malformed("the registry sent another manifest than %s", reference)
+	}
+	return m, nil
+}
+
+// referrers fetches the list of what refers to a digest: of the API or, where there is none, of the tag that
+// takes its place. Nil means that nothing does.
+func (r *remote) referrers(ctx context.Context, digest string) ([]byte, error) {
+	data, h, err := r.get(ctx, "referrers", digest, string(types.OCIImageIndex), MaxManifest)
+	var refused *transport.Error
+	switch {
+	case err == nil && h.Get("Content-Type") == string(types.OCIImageIndex):
+		return data, nil
+	case err == nil: // something else answers there
+	case !errors.As(err, &refused):
+		return nil, err
+	case refused.StatusCode != http.StatusNotFound && refused.StatusCode != http.StatusBadRequest && refused.StatusCode != http.StatusNotAcceptable:
+		return nil, err
+	}
+	m, err := r.manifest(ctx, digestTag(digest))
+	if isNotFound(err) {
+		return nil, nil
+	}
+	return m.data, err
+}
+
+// blob fetches a blob of that digest and size.
+func (r *remote) blob(ctx context.Context, digest string, size int64) ([]byte, error) {
+	switch {
+	case !isDigest(digest):
+		return nil, malformed("a digest is not sha256: and 64 hexadecimal digits")
+	case size < 0 || size > MaxLayer:
+		return nil, malformed("%s is said to have %d bytes, and up to %d are read", digest, size, MaxLayer)
+	}
+	data, _, err := r.get(ctx, "blobs", digest, "", size)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) != size || digestOf(data) != digest {
+		return nil, malformed("the registry sent other bytes than those of %s", digest)
+	}
+	return data, nil
+}
+
+// get fetches one thing, of up to limit bytes.
+func (r *remote) get(ctx context.Context, what, reference, accept string, limit int64) ([]byte, http.Header, error) {
+	if err := r.connect(ctx); err != nil {
+		return nil, nil, err
+	}
+	u := url.URL{
+		Scheme: r.repository.Scheme(), // the handshake's comes in its place
+		Host:   r.repository.RegistryStr(),
+		Path:   fmt.Sprintf("/v2/%s/%s/%s", r.repository.RepositoryStr(), what, reference),
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if accept != "" {
+		request.Header.Set("Accept", accept)
+	}
+	answer, err := r.client.Do(request)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer answer.Body.Close()
+	if err := transport.CheckError(answer, http.StatusOK); err != nil {
+		return nil, nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, nil, malformed("%s/%s has more than %d bytes", what, reference, limit)
+	}
+	return data, answer.Header, nil
+}
+
+// isNotFound reports whether the registry said that there is no such thing.
+func isNotFound(err error) bool {
+	var e *transport.Error
+	return errors.As(err, &e) && e.StatusCode == http.StatusNotFound
+}
+
+func digestOf(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
+
+// isDigest reports whether s is a SHA-256 digest as OCI writes it.
+func isDigest(s string) bool {
+	digits, ok := strings.CutPrefix(s, "sha256:")
+	return ok && len(digits) == 2*sha256.Size && strings.Trim(digits, "0123456789abcdef") == ""
+}
+
+// digestTag returns the tag that is made from a digest.
+func digestTag(digest string) string { return strings.Replace(digest, ":", "-", 1) }
