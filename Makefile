@@ -68,6 +68,11 @@ e2e: deps e2e-tools ## Real clients and other projects' verifiers against the re
 	@echo "e2e: cosign 2, cosign 3, rekor-cli, rekor's Go packages and sigstore-go against ./cmd/tallystick"
 	cd e2e && go test -count=1 -timeout 20m ./...
 
+.PHONY: e2e-engines
+e2e-engines: deps e2e-tools ## Admission controllers' own programs (policy-controller, Kyverno; half an hour to build, once)
+	e2e/build-engines.sh
+	cd e2e && go vet -tags engines ./... && go test -tags engines -count=1 -timeout 30m -run 'PolicyController|Kyverno' ./...
+
 .PHONY: torture
 torture: deps ## The kill tests, longer (TORTURE=300 kills)
 	TALLYSTICK_TORTURE=$(TORTURE) go test -count=1 -timeout 12h -v -run 'Kill|Crash|Torture' ./sequencer/... ./cmd/... ./storage/...
