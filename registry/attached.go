@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -134,6 +135,10 @@ func (i *Image) referrers(ctx context.Context) []Attached {
 	}
 	all := notRead(source, skipped)
 	for _, r := range found {
+		if !isDigest(r.digest) {
+			all = append(all, Attached{Source: source, Err: malformed("the digest of one is not sha256: and 64 hexadecimal digits")})
+			continue
+		}
 		e, isBundle, err := i.bundle(ctx, r)
 		if isBundle || err != nil {
 			all = append(all, Attached{"referrer " + r.digest, e, err})
@@ -161,9 +166,6 @@ func readReferrers(list []byte) (found []part, skipped int, err error) {
 // bundle reads a referrer. One that is no bundle by its layer is none, and no error, if it was not
 // said to be one.
 func (i *Image) bundle(ctx context.Context, referrer part) (e *verify.Evidence, isBundle bool, err error) {
-	if !isDigest(referrer.digest) {
-		return nil, false, malformed("a referrer's digest is not sha256: and 64 hexadecimal digits")
-	}
 	m, err := i.remote.manifest(ctx, referrer.digest)
 	if err != nil {
 		return nil, false, err
@@ -197,5 +199,5 @@ func notRead(source string, skipped int) []Attached {
 }
 
 func malformed(format string, args ...any) error {
-	return &verify.Error{Class: verify.ErrMalformed, Claim: "registry", Err: fmt.Errorf(format, args...)}
+	return &verify.Error{Class: verify.ErrMalformed, Claim: "registry", Err: errors.New(clip(fmt.Sprintf(format, args...)))}
 }

@@ -352,3 +352,34 @@ func TestSilentRegistry(t *testing.T) {
 		t.Errorf("found %+v", found)
 	}
 }
+
+// What a registry writes into errors is short, and text.
+func TestErrorsAreText(t *testing.T) {
+	hostile := strings.Repeat("\x1b[2J\u202e\r\n", 1000)
+	r := startRegistry(t)
+	f, _ := good(t, r)
+	tag := digestTag(f.Digest)
+	r.only("manifests/"+tag+".sig", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, hostile, http.StatusForbidden) })
+	r.only("manifests/"+tag+".att", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"layers":[],"%[1]s":1,"%[1]s":2}`, strings.Repeat("x", 10000))
+	})
+	r.only("manifests/"+tag, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"manifests":[{"digest":"%s"}]}`, strings.Repeat("\u202e", 1000))
+	})
+	r.only("manifests/v1", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", strings.Repeat("x", 10000))
+	})
+	_, err := Resolve(t.Context(), r.tag("v1"), Options{})
+	texts := []string{err.Error()}
+	for _, a := range resolve(t, r.digest(f.Digest), Options{}).Attached(t.Context(), Signatures|Attestations) {
+		texts = append(texts, a.Source, a.Err.Error())
+	}
+	if len(texts) != 7 {
+		t.Errorf("%d texts: %q", len(texts), texts)
+	}
+	for _, text := range texts {
+		if strings.ContainsAny(text, "\x1b\u202e\r\n") || len(text) > 1000 {
+			t.Errorf("%d bytes: %q", len(text), text)
+		}
+	}
+}

@@ -42,7 +42,7 @@ func readParts(data []byte, in string, wanted func(part) bool) (parts []part, n 
 		err = r.End()
 	}
 	if err != nil {
-		return nil, 0, malformed("the manifest: %w", err)
+		return nil, 0, malformed("the manifest: %v", err)
 	}
 	return parts, n, nil
 }

@@ -67,7 +67,7 @@ func Resolve(ctx context.Context, ref name.Reference, o Options) (*Image, error)
 		case types.OCIManifestSchema1, types.OCIImageIndex, types.DockerManifestSchema2, types.DockerManifestList:
 			i.Name = ref.Context().Digest(m.digest)
 		default:
-			return nil, fmt.Errorf("looking up %s: it is neither an image nor an index, but of type %q", ref.Name(), m.mediaType)
+			return nil, fmt.Errorf("looking up %s: it is neither an image nor an index, but of type %q", ref.Name(), clip(m.mediaType))
 		}
 	default:
 		return nil, fmt.Errorf("%v is neither a tag nor a digest", ref)

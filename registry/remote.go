@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -122,6 +124,14 @@ func (r *remote) blob(ctx context.Context, digest string, size int64) ([]byte, e
 
 // get fetches one thing, of up to limit bytes.
 func (r *remote) get(ctx context.Context, what, reference, accept string, limit int64) ([]byte, http.Header, error) {
+	data, h, err := r.fetch(ctx, what, reference, accept, limit)
+	if err != nil {
+		return nil, nil, &remoteError{err}
+	}
+	return data, h, nil
+}
+
+func (r *remote) fetch(ctx context.Context, what, reference, accept string, limit int64) ([]byte, http.Header, error) {
 	if err := r.connect(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -153,6 +163,27 @@ func (r *remote) get(ctx context.Context, what, reference, accept string, limit 
 		return nil, nil, malformed("%s/%s has more than %d bytes", what, reference, limit)
 	}
 	return data, answer.Header, nil
+}
+
+// remoteError is what went wrong when a registry was asked. The registry wrote a part of its text, which is clipped.
+type remoteError struct{ err error }
+
+func (e *remoteError) Error() string { return clip(e.err.Error()) }
+func (e *remoteError) Unwrap() error { return e.err }
+
+// clip returns text of strangers, not long, in one line, and without what a terminal would obey.
+func clip(s string) string {
+	const most = 500
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, strings.TrimSpace(s[:min(len(s), 4*most)]))
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // isNotFound reports whether the registry said that there is no such thing.

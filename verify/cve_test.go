@@ -300,7 +300,7 @@ func TestCVE_2026_44310(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, faulty := range map[string]verify.TimestampVerifier{"panics": panicking{}, "authority -1": lying{-1}, "authority 2": lying{2}} {
+	for name, faulty := range map[string]verify.TimestampVerifier{"panics": panicking{}, "authority -1": lying{-1}, "authority 2": lying{2}, "no time": lying{0}} {
 		t.Run(name, func(t *testing.T) {
 			v, err := verify.New(w.trust, w.byIdentity(), verify.Options{Timestamps: faulty})
 			if err != nil {

@@ -41,6 +41,7 @@ type commands struct {
 	Search      searchCmd                 `cmd:"" help:"Find entries of a log."`
 	Proof       proofCmd                  `cmd:"" help:"Prove that a log holds an entry, or extends what it was."`
 	Log         logCmd                    `cmd:"" help:"Print the state of a log, and hold it to what was seen before."`
+	Verify      verifyCmd                 `cmd:"" help:"Verify a signature or attestation, offline."`
 	Check       checkCmd                  `cmd:"" help:"Read a whole log again and compare everything with everything."`
 	Migrate     migrateCmd                `cmd:"" help:"Bring the database's schema up to date; serve does it too."`
 	Trust       trustCmd                  `cmd:"" help:"Write down whom clients should believe: trusted root, signing config, resources for admission controllers, TUF."`

@@ -57,7 +57,9 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"tallystick": main}) }
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tallystick": main, "without-sockets": withoutSockets})
+}
 
 // running is a server under test. Its output is read line by line by one goroutine
 // a stream, which ends when the program does.
