@@ -68,6 +68,10 @@ e2e: deps e2e-tools ## Real clients and other projects' verifiers against the re
 	@echo "e2e: cosign 2, cosign 3, rekor-cli, rekor's Go packages and sigstore-go against ./cmd/tallystick"
 	cd e2e && go test -count=1 -timeout 20m ./...
 
+.PHONY: differential
+differential: ## 60,000 altered bundles: verify accepts none that sigstore-go refuses; and both timed (a short run is in e2e)
+	cd e2e && TALLYSTICK_DIFFERENTIAL=60000 go test -count=1 -v -timeout 30m -run TestDifferential -bench . ./differential
+
 .PHONY: e2e-engines
 e2e-engines: deps e2e-tools ## Admission controllers' own programs (policy-controller, Kyverno; half an hour to build, once)
 	e2e/build-engines.sh

@@ -34,7 +34,7 @@ var rooms = map[string]room{
 	"client":                  {[]string{"verify", "entry", "tlog", "sig", "sig/strictjson"}, nil},
 	"registry":                {[]string{"verify", "sig/strictjson"}, []string{"github.com/google/go-containerregistry"}},
 	"storage":                 {[]string{"tlog"}, nil},
-	"internal/forge":          {[]string{"tlog", "sig", "verify"}, nil},
+	"internal/forge":          {[]string{"tlog"}, nil},
 	"migrations":              {nil, nil},
 	"storage/memory":          {[]string{"storage", "tlog"}, nil},
 	"storage/sqlite":          {[]string{"storage", "tlog", "migrations"}, []string{"modernc.org/sqlite"}},

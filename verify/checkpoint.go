@@ -60,7 +60,13 @@ func (t *Trust) openCheckpoint(signed []byte, log *trustedLog, w *WitnessPolicy)
 	if log != nil {
 		candidates = []*trustedLog{log}
 	}
-	return openV2(signed, string(first), candidates, w)
+	c, err := openV2(signed, string(first), candidates, w)
+	if c == nil && err == nil && log != nil {
+		err = refuse(ErrBadProof, claim, "it is not signed by the log as %q, the host name in its URL", clip(string(first)))
+	} else if c == nil && err == nil {
+		err = refuse(ErrUntrustedLog, claim, "no trusted log signed it as %q", clip(string(first)))
+	}
+	return c, err
 }
 
 // checkSignatureLines sees that a note is well-formed and its signature lines are what they look like. note.Open takes base64 with left-over
@@ -175,6 +181,7 @@ func notSignedBy(err error) bool {
 	return errors.As(err, &unverified)
 }
 
+// openV2 proves that one of the logs signed a checkpoint of the C2SP form. It returns nil if none did.
 func openV2(signed []byte, origin string, candidates []*trustedLog, w *WitnessPolicy) (*Checkpoint, error) {
 	for _, log := range candidates {
 		if log.v2 == nil || log.origin != origin {
@@ -206,10 +213,7 @@ func openV2(signed []byte, origin string, candidates []*trustedLog, w *WitnessPo
 		}
 		return c, nil
 	}
-	if len(candidates) == 1 {
-		return nil, refuse(ErrBadProof, "checkpoint", "it is not signed by the log as %q, the host name in its URL", clip(origin))
-	}
-	return nil, refuse(ErrUntrustedLog, "checkpoint", "no trusted log signed it as %q", clip(origin))
+	return nil, nil
 }
 
 func has(signatures []note.Signature, by note.Verifier) bool {

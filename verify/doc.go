@@ -26,7 +26,9 @@
 //   - signature lines of unknown witnesses on a v2 checkpoint, which C2SP signed-note wants ignored, and the order of lines;
 //   - which of the two equivalent forms an ECDSA signature has, and those parts of a timestamp that exist in several
 //     forms (see package timestamp);
-//   - white space between JSON tokens and in PEM;
+//   - white space between JSON tokens and in PEM, text after the PEM block and the case of hexadecimal in v1 bodies;
+//   - what the older formats may be without: the inclusion proof, the chain, a stored attestation. A bundle's DSSE envelope is encoded
+//     anew, so its hash in a v1 body is not compared;
 //   - the version in a bundle's media type, where the rest fits another one too. A bundle of version 0.1 needs no inclusion
 //     proof, and so it can be left out there: Policy.InclusionProofs demands it.
 package verify

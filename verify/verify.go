@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tallystick/tallystick/sig"
@@ -318,7 +319,7 @@ func (p *proving) message() *digests {
 func (p *proving) signedByEd25519(key *sig.Key) error {
 	message := p.message()
 	pure := p.e.form == statement || !p.e.bundled && message.artifact.whole
-	prehashed := p.e.form != statement || p.e.certificate == nil
+	prehashed := p.e.form != statement || p.e.certificate == nil && slices.ContainsFunc(p.e.entries, (*Entry).v2)
 	if pure && key.VerifyMessage(crypto.SHA512, message.artifact.message, p.e.signature) == nil {
 		return nil
 	}
