@@ -65,7 +65,7 @@ e2e-tools: ## Build the client programs for e2e once a version (15 minutes cold)
 
 .PHONY: e2e
 e2e: deps e2e-tools ## Real clients and other projects' verifiers against the real program
-	@echo "e2e: cosign 2, cosign 3, rekor-cli, rekor's Go packages and sigstore-go against ./cmd/tallystick"
+	@echo "e2e: cosign 2, cosign 3, rekor-cli, Fulcio, timestamp-server, rekor's Go packages and sigstore-go against ./cmd/tallystick"
 	cd e2e && go test -count=1 -timeout 20m ./...
 
 .PHONY: differential

@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"errors"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -130,6 +133,7 @@ func (w *workshop) questions(s signed, u untrusted) []question {
 		ask("wrong identity", w.ours(), wrongIdentity, args(identity, "x"+s.identity, issuer, s.issuer), noSCT, timestamped, noLog)
 	case s.unlogged:
 		ask("not logged", w.ours(), notLogged, who)
+		ask("need not be logged", w.ours(), nil, who, noLog)
 	case s.timestamped:
 		ask("timestamped", w.ours(), nil, who, timestamped)
 		ask("timestamp not asked for", w.ours(), nil, who)
@@ -178,14 +182,54 @@ func (w *workshop) tampered(s signed) string {
 // has to answer the same.
 func (w *workshop) agree(t *testing.T, q question) {
 	t.Helper()
-	if s := w.with(t); q.trust.log != "" || q.signed.cosign.trustedRoot {
-		s, command := w.cosignAsks(s, q)
+	if q.signed.cosign.trustedRoot || q.trust.log != "" {
+		s, command := w.cosignAsks(w.with(t), q)
 		if q.refused == nil {
 			s.run(command)
 		} else {
 			s.refuse(q.refused, command)
 		}
 	}
+	for _, command := range q.tallystickAsks() {
+		out, messages, err := w.with(t).try(command)
+		code := 0
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			code = exit.ExitCode()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		if q.refused != nil {
+			want = refusedCode
+		}
+		if code != want {
+			t.Errorf("%s: exit code %d, want %d\n%s%s", strings.Join(command, " "), code, want, out, messages)
+		}
+	}
+}
+
+// refusedCode is tallystick's exit code for what does not hold.
+const refusedCode = 3
+
+// tallystickAsks returns the commands by which Tallystick answers a question: with the
+// signature in a file and, of an image, as its registry has it.
+func (q question) tallystickAsks() [][]string {
+	command := slices.Concat(args(binary, "verify", "--trusted-root", q.trust.root), q.flags)
+	if q.signed.work.predicateType != "" {
+		command = append(command, "--type", "spdxjson")
+	}
+	var all [][]string
+	if q.signed.work.image {
+		all = append(all, append(slices.Clone(command), q.artifact))
+	}
+	if q.signed.bundle != "" {
+		command = append(command, "--bundle", q.signed.bundle)
+		if q.signed.timestamp != "" {
+			command = append(command, "--rfc3161-timestamp", q.signed.timestamp)
+		}
+		all = append(all, append(command, q.artifact))
+	}
+	return all
 }
 
 // cosignAsks returns the command by which cosign answers a question.

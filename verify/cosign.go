@@ -35,7 +35,7 @@ func ParseCosign(s CosignSignature) (*Evidence, error) {
 			if err := e.setEnvelope(s.Payload); err != nil {
 				return err
 			}
-			e.timestamped = s.Payload // cosign asks for a timestamp of the whole envelope
+			e.timestamped = s.Payload // see proving.timestamps
 		} else {
 			if len(s.Payload) > MaxBundle {
 				return fmt.Errorf("the payload has more than %d bytes", MaxBundle)

@@ -483,8 +483,6 @@ type fixture struct {
 	Name, Cosign, Form, Bundle, Payload, Annotations, TimestampFile, Entry, Artifact, Digest string
 	Key, Identity, Issuer, PredicateType                                                     string
 	Timestamp, Logged                                                                        bool
-	CosignRefuses                                                                            bool
-	untimed                                                                                  bool // its timestamp is left aside
 }
 
 func (f *fixture) read(t *testing.T) (*verify.Evidence, error) {
@@ -516,10 +514,9 @@ func (f *fixture) policy(t *testing.T) verify.Policy {
 	} else {
 		p.Identities = []verify.Identity{{Issuer: f.Issuer, Subject: f.Identity}}
 	}
-	if f.Timestamp && !f.untimed {
+	if f.Timestamp {
 		p.SignedTimestamps = 1
 	}
-	p.IgnoreTimestamps = f.untimed
 	if !f.Logged {
 		p.LogEntries = verify.None
 	}
@@ -556,16 +553,6 @@ func TestCosignFixtures(t *testing.T) {
 					return nil, err
 				}
 				return v.Verify(e, a)
-			}
-			if f.Timestamp && f.CosignRefuses {
-				// The timestamp is of something else than the signature.
-				if _, err := ask(trust, artifact, nil); !is(verify.ErrTimestamp).match(err) {
-					t.Errorf("timestamp of something else: %v", err)
-				}
-				if !f.Logged {
-					return
-				}
-				f.untimed = true
 			}
 			asked := []verify.Artifact{artifact}
 			if f.Key == "" || f.Key == "cosign.pub" || f.Key == "rsa.pub" { // the others sign no SHA-256

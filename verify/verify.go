@@ -393,6 +393,10 @@ func (p *proving) timestamps() error {
 	authorities := p.trust.material.TimestampAuthorities
 	for _, token := range p.e.timestamps {
 		at, by, err := p.options.Timestamps.VerifyTimestamp(token, p.e.timestamped, authorities)
+		if err != nil && p.e.rawEnvelope != nil {
+			// cosign 2 has the whole envelope timestamped in its older format, cosign 3 the signature.
+			at, by, err = p.options.Timestamps.VerifyTimestamp(token, p.e.signature, authorities)
+		}
 		if err != nil {
 			return &Error{ErrTimestamp, claim, err}
 		}

@@ -31,7 +31,7 @@ import (
 // index.json it is a part of).
 type verifyFixture struct {
 	Name, Form, Bundle, Payload, Annotations, TimestampFile, Entry, Artifact, Digest, Key, Identity, Issuer, PredicateType string
-	Timestamp, Logged, CosignRefuses                                                                                       bool
+	Timestamp, Logged                                                                                                      bool
 }
 
 func (verifyFixture) path(name string) string {
@@ -58,15 +58,6 @@ func fixtureNamed(t *testing.T, name string) verifyFixture {
 		t.Fatalf("there is no fixture %s", name)
 	}
 	return all[i]
-}
-
-// exitCode is what verifying the fixture comes to. cosign 3 writes timestamps into legacy attestations that
-// neither it nor anybody else can verify.
-func (f verifyFixture) exitCode() int {
-	if f.CosignRefuses && f.Timestamp {
-		return exitRefused
-	}
-	return exitOK
 }
 
 // artifact is the last argument: the file or, of the older format of images, its digest.
