@@ -29,7 +29,7 @@ func SplitOriginV1(origin string) (host string, treeID int64, err error) {
 		treeID, err = strconv.ParseInt(id, 10, 64)
 	}
 	if !ok || err != nil || treeID <= 0 || host == "" {
-		return "", 0, fmt.Errorf("origin %.200q is not of the form %q", origin, "<host> - <tree ID>")
+		return "", 0, fmt.Errorf("origin %.80q is not of the form %q", origin, "<host> - <tree ID>")
 	}
 	return host, treeID, nil
 }

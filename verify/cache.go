@@ -6,7 +6,7 @@ import (
 )
 
 // Cache remembers verdicts: the results of up to a number of successful
-// verifications, by the digests of evidence, artifact, trust and policy. Those with a predicate of more than 256 KiB
+// verifications, by the digests of evidence, artifact, trust and policy. Those with a statement of more than 256 KiB
 // are not remembered. It may be shared by verifiers and used by many goroutines.
 type Cache struct {
 	size int
@@ -16,9 +16,9 @@ type Cache struct {
 	entries *list.List // of cached, the most recently used first
 }
 
-// maxCachedPredicate is the largest predicate, in bytes, of a result that is remembered: a predicate is the only part of a
-// result that can be large.
-const maxCachedPredicate = 256 << 10
+// maxCachedStatement is the largest predicate and subject name together, in bytes, of a result that is remembered: they are what
+// can be large in a result.
+const maxCachedStatement = 256 << 10
 
 type cached struct {
 	key    [32]byte
@@ -48,7 +48,7 @@ func (c *Cache) get(key [32]byte) *Result {
 
 // put remembers the result of a successful verification. A nil Cache does nothing.
 func (c *Cache) put(key [32]byte, r *Result) {
-	if c == nil || c.size < 1 || r.Statement != nil && len(r.Statement.Predicate) > maxCachedPredicate {
+	if c == nil || c.size < 1 || r.Statement != nil && len(r.Statement.Predicate)+len(r.Statement.Subject) > maxCachedStatement {
 		return
 	}
 	r = r.clone()

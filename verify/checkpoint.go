@@ -18,7 +18,7 @@ import (
 // Checkpoint is what a trusted log signed about its tree.
 type Checkpoint struct {
 	tlog.Checkpoint               // origin, size and root hash
-	Log             *Log          // whose signature it is
+	Log             Log           // whose signature it is
 	V1              bool          // it has the form of Rekor v1, "<host> - <tree ID>"
 	Cosignatures    []Cosignature // of the witnesses that were asked for
 }
@@ -37,6 +37,9 @@ type Cosignature struct {
 // its origin. A v2 checkpoint has one of the log's, whose name is the origin, which is the host name in
 // the log's URL; lines of the witnesses in w must hold, and other lines are ignored.
 func (t *Trust) VerifyCheckpoint(signed []byte, w *WitnessPolicy) (*Checkpoint, error) {
+	if t == nil {
+		return nil, malformed("checkpoint", "there is no trust")
+	}
 	return t.openCheckpoint(signed, nil, w)
 }
 
@@ -73,7 +76,7 @@ func (t *Trust) openCheckpoint(signed []byte, log *trustedLog, w *WitnessPolicy)
 // bits, and of two lines by one name and key it looks at the first alone.
 func checkSignatureLines(signed []byte) error {
 	at := bytes.LastIndex(signed, []byte("\n\n"))
-	if at < 0 || signed[len(signed)-1] != '\n' || !isNoteText(signed) {
+	if at < 0 || at+2 == len(signed) || signed[len(signed)-1] != '\n' || !isNoteText(signed) {
 		return errors.New("it is not a signed note")
 	}
 	var seen [][]byte
@@ -86,7 +89,7 @@ func checkSignatureLines(signed []byte) error {
 		fields, ok := bytes.CutPrefix(line, []byte("— "))
 		name, encoded, found := bytes.Cut(fields, []byte(" "))
 		raw, err := decodeBase64(encoded, "a signature", tlog.MaxCheckpoint)
-		if !ok || !found || len(name) == 0 || err != nil || len(raw) < 5 {
+		if !ok || !found || !isKeyName(string(name)) || err != nil || len(raw) < 5 {
 			return errors.New("a signature line is not of the form of a signed note")
 		}
 		who := append(append([]byte(nil), name...), raw[:4]...)
@@ -155,7 +158,7 @@ func (t *Trust) openV1(signed []byte, log *trustedLog) (*Checkpoint, error) {
 			continue
 		}
 		if ecdsa.VerifyASN1(candidate.v1, digest[:], raw[4:]) {
-			return &Checkpoint{Checkpoint: c, Log: candidate.shown, V1: true}, nil
+			return &Checkpoint{Checkpoint: c, Log: *candidate.shown, V1: true}, nil
 		}
 		known = true
 	}
@@ -205,7 +208,7 @@ func openV2(signed []byte, origin string, candidates []*trustedLog, w *WitnessPo
 		if err != nil {
 			return nil, &Error{ErrMalformed, "checkpoint", err}
 		}
-		c := &Checkpoint{Checkpoint: text, Log: log.shown}
+		c := &Checkpoint{Checkpoint: text, Log: *log.shown}
 		if w != nil {
 			if c.Cosignatures, err = w.quorum(n.Sigs); err != nil {
 				return nil, err
@@ -230,9 +233,9 @@ func has(signatures []note.Signature, by note.Verifier) bool {
 func VerifyConsistency(first, second *Checkpoint, proof []tlog.Hash) error {
 	const claim = "consistency"
 	switch {
-	case first == nil || second == nil || first.Log == nil || second.Log == nil || first.Log.Key == nil || second.Log.Key == nil:
+	case first == nil || second == nil || !isKey(first.Log.Key) || !isKey(second.Log.Key):
 		return malformed(claim, "a checkpoint is missing")
-	case first.Log != second.Log && !first.Log.Key.SamePublic(second.Log.Key) || first.Origin != second.Origin || first.V1 != second.V1:
+	case !first.Log.Key.SamePublic(second.Log.Key) || first.Origin != second.Origin || first.V1 != second.V1:
 		return refuse(ErrBadProof, claim, "the checkpoints are of different trees: %q and %q", clip(first.Origin), clip(second.Origin))
 	case len(proof) > MaxProof:
 		return malformed(claim, "the proof has more than %d hashes", MaxProof)

@@ -96,7 +96,7 @@ const maxTime = 253402300799
 
 // EntryProof is what was proved of an entry, all of it.
 type EntryProof struct {
-	Log            *Log        // the log that holds it
+	Log            Log         // the log that holds it
 	LogIndex       int64       // see Entry
 	Kind, Version  string      // of its body
 	IntegratedTime int64       // Unix seconds, under the SET; 0 if there is none
@@ -133,7 +133,7 @@ func (t *Trust) verifyEntry(e *Entry, w *WitnessPolicy) (p EntryProof, err error
 	if log == nil {
 		return p, refuse(ErrUntrustedLog, e.name(), "the log with ID %x is not trusted", e.LogID)
 	}
-	p = EntryProof{log: log, Log: log.shown, LogIndex: e.LogIndex, Kind: e.Kind, Version: e.Version}
+	p = EntryProof{log: log, Log: *log.shown, LogIndex: e.LogIndex, Kind: e.Kind, Version: e.Version}
 	if e.v2() {
 		err = e.checkV2()
 	} else {

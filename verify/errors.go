@@ -49,12 +49,15 @@ type Error struct {
 	Err error
 }
 
-// Error returns class, claim and reason in a line.
+// maxErrorText bounds the text of an error, in bytes: what is quoted in it may be long.
+const maxErrorText = 800
+
+// Error returns class, claim and reason in a line of at most some 800 bytes that can be printed anywhere.
 func (e *Error) Error() string {
 	if e.Claim == "" {
-		return fmt.Sprintf("%v: %v", e.Class, e.Err)
+		return clean(fmt.Sprintf("%v: %v", e.Class, e.Err), maxErrorText)
 	}
-	return fmt.Sprintf("%v: %s: %v", e.Class, e.Claim, e.Err)
+	return clean(fmt.Sprintf("%v: %s: %v", e.Class, e.Claim, e.Err), maxErrorText)
 }
 
 // Unwrap returns class and reason.

@@ -45,7 +45,8 @@ type ProvedTime struct {
 type Statement struct {
 	PredicateType string
 	Subject       string // the name of the subject that is the artifact
-	Predicate     []byte // JSON, as it was signed. What it says is the signer's word.
+	// Predicate is JSON, as it was signed. What it says is the signer's word.
+	Predicate []byte
 }
 
 // Claim is one thing that was proved.
@@ -98,6 +99,9 @@ func (r *Result) clone() *Result {
 
 // Has reports whether a claim of a kind was proved.
 func (r *Result) Has(kind ClaimKind) bool {
+	if r == nil {
+		return false
+	}
 	for _, c := range r.Claims {
 		if c.Kind == kind {
 			return true
@@ -108,7 +112,7 @@ func (r *Result) Has(kind ClaimKind) bool {
 
 // Explain puts a claim of the result into words, in one line.
 func (r *Result) Explain(c Claim) string {
-	if !slices.Contains(r.Claims, c) {
+	if r == nil || !slices.Contains(r.Claims, c) {
 		return "not a claim of this result"
 	}
 	switch c.Kind {

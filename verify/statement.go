@@ -36,11 +36,13 @@ func readStatement(payload []byte, a *digests, strict bool) (s *Statement, found
 				return err
 			case "predicateType":
 				text, err := readText(r, "predicateType")
-				s.PredicateType = string(text)
+				if s.PredicateType = CosignSignType; string(text) != CosignSignType {
+					s.PredicateType = string(text)
+				}
 				return err
 			case "predicate":
-				var err error
-				s.Predicate, err = r.Raw()
+				raw, err := r.Raw()
+				s.Predicate = bytes.Clone(raw)
 				return err
 			case "subject":
 				return array(r, "subject", MaxSubjects, func() error {

@@ -6,16 +6,25 @@ import (
 )
 
 // clip returns text of strangers, short and without control characters or such as change the direction of writing.
-func clip(s string) string {
-	const most = 120
+func clip(s string) string { return clean(s, 120) }
+
+// clean returns text without such characters, cut to a number of bytes.
+func clean(s string, most int) string {
+	cut := len(s) > most
+	if cut {
+		s = strings.ToValidUTF8(s[:most], "")
+	}
 	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+		switch {
+		case r == '\n':
+			return ' '
+		case !unicode.IsPrint(r) || r == unicode.ReplacementChar:
 			return '?'
 		}
 		return r
 	}, s)
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+	if cut {
+		s += "…"
 	}
 	return s
 }

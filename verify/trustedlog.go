@@ -51,7 +51,7 @@ type trustedLog struct {
 // newTrustedLog makes a log ready. It replaces l's key and ID by copies of its own, and
 // fills in an ID that is nil.
 func newTrustedLog(l *Log) (*trustedLog, error) {
-	if l.Key == nil {
+	if !isKey(l.Key) {
 		return nil, errors.New("it has no key")
 	}
 	spki, err := x509.MarshalPKIXPublicKey(l.Key.Public)
@@ -94,6 +94,22 @@ func newTrustedLog(l *Log) (*trustedLog, error) {
 		t.v2 = &logVerifier{t.origin, logKeyHash(t.origin, l.Key, spki), l.Key, hash}
 	}
 	return t, nil
+}
+
+// isKey reports whether there is a key, and not only the place for one.
+func isKey(k *sig.Key) bool {
+	if k == nil {
+		return false
+	}
+	switch pub := k.Public.(type) {
+	case *ecdsa.PublicKey:
+		return pub != nil && pub.Curve != nil && pub.X != nil && pub.Y != nil
+	case *rsa.PublicKey:
+		return pub != nil && pub.N != nil
+	case ed25519.PublicKey:
+		return len(pub) == ed25519.PublicKeySize
+	}
+	return false
 }
 
 // signatureHash returns the hash that a log signs with, by its key: SHA-256 for RSA, the

@@ -279,7 +279,7 @@ func cosignatureTime(signature []byte) (int64, bool) {
 		return 0, false
 	}
 	at := binary.BigEndian.Uint64(signature)
-	return int64(at), at != 0 && at <= 1<<62
+	return int64(at), at != 0 && at <= maxTime
 }
 
 // among returns the witness's cosignature, if it is among those that were verified.

@@ -73,7 +73,7 @@ func TestWitnessVectors(t *testing.T) {
 func TestCosignatureTime(t *testing.T) {
 	w := newWitness(1)
 	policy := mustWitnessPolicy(t, "witness w "+w.vkey()+"\nquorum w")
-	for at, want := range map[uint64]bool{0: false, 1: true, 1770000000: true, 1 << 62: true, 1<<62 + 1: false, 1<<63 - 1: false, 1 << 63: false, 1<<64 - 1: false} {
+	for at, want := range map[uint64]bool{0: false, 1: true, 1770000000: true, maxTime: true, maxTime + 1: false, 1 << 62: false, 1<<63 - 1: false, 1 << 63: false, 1<<64 - 1: false} {
 		opened, err := note.Open([]byte(testText+"\n"+w.line(testText, at)), note.VerifierList(policy.verifiers()...))
 		if (err == nil) != want {
 			t.Errorf("time %d: %v", at, err)
