@@ -173,9 +173,9 @@ func narrow(trust *verify.Trust, at, named string) (*verify.Trust, error) {
 	case len(chosen) > 0:
 		return verify.NewTrust(verify.Material{Logs: chosen})
 	case named != "":
-		return nil, fmt.Errorf("no log that is trusted has the URL %q", named)
+		return nil, fmt.Errorf("no log that is trusted has the URL %q", redacted(named))
 	case !one:
-		return nil, fmt.Errorf("several logs are trusted, and none has the URL %q: say which one it is by its URL in the trusted root", at)
+		return nil, fmt.Errorf("several logs are trusted, and none has the URL %q: say which one it is by its URL in the trusted root", redacted(at))
 	}
 	return trust, nil
 }

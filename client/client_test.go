@@ -415,8 +415,67 @@ func TestFetchKey(t *testing.T) {
 	if want := string(keyPEM(t, &w.key.PublicKey)); err != nil || string(got) != want {
 		t.Errorf("%q, %v", got, err)
 	}
-	w.proxy.setLie(func(_ *http.Request, a *answer) { a.body = []byte("-----BEGIN") })
-	if got, err := FetchKey(t.Context(), w.proxy.URL, Options{}); err == nil || got != nil {
-		t.Errorf("%q, %v", got, err)
+	for _, bad := range []string{"-----BEGIN", `"-----BEGIN"`, `""`, "", `"` + "\\u0000"} {
+		w.proxy.setLie(func(_ *http.Request, a *answer) { a.body = []byte(bad) })
+		if got, err := FetchKey(t.Context(), w.proxy.URL, Options{}); !errors.Is(err, verify.ErrMalformed) || got != nil {
+			t.Errorf("%q: %q, %v", bad, got, err)
+		}
+	}
+}
+
+// Rekor has the key in PEM alone, and others may have it in JSON alone.
+func TestFetchKeyForms(t *testing.T) {
+	key := newLogKey(t)
+	want := string(keyPEM(t, &key.PublicKey))
+	for name, server := range map[string]http.HandlerFunc{
+		"Rekor": func(w http.ResponseWriter, r *http.Request) { // as v1.5.4 answers
+			if accept := r.Header.Get("Accept"); accept != "application/x-pem-file" {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusNotAcceptable)
+				fmt.Fprint(w, `{"code":406,"message":"unsupported media type requested, only [application/x-pem-file] are available"}`)
+				return
+			}
+			w.Header().Set("Content-Type", "application/x-pem-file")
+			fmt.Fprint(w, want)
+		},
+		"JSON": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Write(append(encode(t, want), '\n'))
+		},
+	} {
+		p := newProxy(t, server)
+		if got, err := FetchKey(t.Context(), p.URL, Options{Retries: -1}); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}
+
+// A password in a URL is in no error.
+func TestNoPasswordInErrors(t *testing.T) {
+	key := newLogKey(t)
+	var two []verify.Log
+	for _, at := range []string{"https://a.test", "https://b.test"} {
+		two = append(two, verify.Log{BaseURL: at, Key: newLogKey(t).trust(t).Material().Logs[0].Key})
+	}
+	trust, err := verify.NewTrust(verify.Material{Logs: two})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{"ftp://me:secret@log.test", "me:secret@log.test", "https://me:se\x00secret@log.test", "https://me:secret@log.test"} {
+		_, err := New(at, trust, Options{})
+		if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "log.test") {
+			t.Errorf("%q: %v", at, err)
+		}
+	}
+	_, err = New("https://a.test", trust, Options{LogURL: "https://me:secret@log.test"})
+	if err == nil || strings.Contains(err.Error(), "secret") {
+		t.Error(err)
+	}
+	_, err = New("http://me:secret@127.0.0.1:1", key.trust(t), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FetchKey(t.Context(), "http://me:secret@127.0.0.1:1", Options{Retries: -1}); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Error(err)
 	}
 }

@@ -16,8 +16,8 @@ func (c *Client) VerifyCheckpoint(signed []byte) (*verify.Checkpoint, error) {
 }
 
 // Consistency has the log prove that second extends first, and returns the proof, which
-// was verified. The checkpoints are verified ones, of one tree of this log. If the proof does not hold, or the log refuses to give one, the error is an
-// ErrInconsistent.
+// was verified. The checkpoints are verified ones, of one tree of this log. If the proof
+// does not hold, or the log refuses to give one, the error is an ErrInconsistent.
 func (c *Client) Consistency(ctx context.Context, first, second *verify.Checkpoint) ([]tlog.Hash, error) {
 	if first.Size > second.Size {
 		return nil, fmt.Errorf("a tree of size %d cannot extend one of size %d", second.Size, first.Size)

@@ -18,16 +18,11 @@ import (
 	"github.com/tallystick/tallystick/verify"
 )
 
-// history holds the newest checkpoint of each tree that was seen.
+// history holds the newest checkpoint of each tree that was seen. A tree is known by its
+// origin alone: one that is signed with another key than before is no second tree.
 type history struct {
 	mu    sync.Mutex
-	trees map[treeKey]*seen
-}
-
-// treeKey identifies a tree: an origin, and a key under which it was signed.
-type treeKey struct {
-	origin string
-	key    [32]byte // SHA-256 of the key's SubjectPublicKeyInfo
+	trees map[string]*seen // by origin
 }
 
 // seen is what is remembered of one tree.
@@ -42,24 +37,19 @@ type signedHead struct {
 	signed []byte
 }
 
-// tree returns what is remembered of a checkpoint's tree.
-func (c *Client) tree(cp *verify.Checkpoint) (*seen, error) {
-	hash, err := cp.Log.Key.SPKIHash()
-	if err != nil {
-		return nil, err
-	}
-	k := treeKey{cp.Origin, hash}
+// tree returns what is remembered of the tree with an origin.
+func (c *Client) tree(origin string) *seen {
 	c.history.mu.Lock()
 	defer c.history.mu.Unlock()
-	s := c.history.trees[k]
+	s := c.history.trees[origin]
 	if s == nil {
 		s = &seen{turn: make(chan struct{}, 1)}
 		if c.history.trees == nil {
-			c.history.trees = map[treeKey]*seen{}
+			c.history.trees = map[string]*seen{}
 		}
-		c.history.trees[k] = s
+		c.history.trees[origin] = s
 	}
-	return s, nil
+	return s
 }
 
 // Checkpoints returns the newest checkpoint of each tree that the client has seen, as
@@ -94,15 +84,23 @@ func (c *Client) restore(signed []byte) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.tree(cp)
-	if err != nil {
-		return err
-	}
+	s := c.tree(cp.Origin)
 	if s.newest.Load() != nil {
 		return fmt.Errorf("there are two of %q", clip(cp.Origin))
 	}
 	s.newest.Store(&signedHead{cp, bytes.Clone(signed)})
 	return nil
+}
+
+// Remember holds the log to a checkpoint that another client remembered: it is verified, proved
+// consistent with what this client saw, and remembered, so that Checkpoints has the newer of the
+// two. If they do not go together the error is an ErrInconsistent.
+func (c *Client) Remember(ctx context.Context, signed []byte) error {
+	cp, err := c.checkpoint(signed)
+	if err != nil {
+		return err
+	}
+	return c.remember(ctx, cp, signed)
 }
 
 // checkpoint verifies a checkpoint of a v1 tree.
@@ -121,10 +119,7 @@ func (c *Client) checkpoint(signed []byte) (*verify.Checkpoint, error) {
 // and remembers it if it is newer. An older one passes if the newest is proved to
 // extend it: answers overtake each other.
 func (c *Client) remember(ctx context.Context, cp *verify.Checkpoint, signed []byte) error {
-	s, err := c.tree(cp)
-	if err != nil {
-		return err
-	}
+	s := c.tree(cp.Origin)
 	select {
 	case s.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -134,6 +129,8 @@ func (c *Client) remember(ctx context.Context, cp *verify.Checkpoint, signed []b
 	last := s.newest.Load()
 	switch {
 	case last == nil:
+	case !cp.Log.Key.SamePublic(last.Log.Key):
+		return inconsistent(cp.Origin, "its tree of size %d is signed with another key than that of size %d was", cp.Size, last.Size)
 	case cp.Head == last.Head:
 		return nil
 	case cp.Size == last.Size:

@@ -177,3 +177,127 @@ func TestProofsAreAskedForOnce(t *testing.T) {
 		t.Errorf("requests: %q", seen)
 	}
 }
+
+// A second key that is trusted does not make a fork another tree: not with the tree's own
+// key gone, and not beside it.
+func TestForkUnderAnotherKey(t *testing.T) {
+	w := newWorld(t, nil)
+	w.learn(t)
+	other := newLogKey(t)
+	material := w.key.trust(t).Material()
+	material.Logs = append(material.Logs, other.trust(t).Material().Logs...)
+	both, err := verify.NewTrust(material)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fork := newRealLog(t, other, nil, w.old...)
+	for i := range 12 {
+		fork.add(w.signer.hashedRekord(t, fmt.Sprint("fork ", i)))
+	}
+	same := newRealLog(t, other, nil, w.old...) // not even a fork: what a tree is signed with is its own
+	same.add(w.proposals...)
+	for what, l := range map[string]*realLog{"fork": fork, "same entries": same} {
+		w.proxy.setBehind(l)
+		c, err := New(w.proxy.URL, both, Options{Sleep: noSleep, Checkpoints: w.seen})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.Log(t.Context()); !errors.Is(err, ErrInconsistent) || got != nil {
+			t.Errorf("%s: log: %+v, %v", what, got, err)
+		}
+		if got, err := c.EntryByIndex(t.Context(), 7); !errors.Is(err, ErrInconsistent) || got != nil {
+			t.Errorf("%s: entry: %+v, %v", what, got, err)
+		}
+		if now := c.Checkpoints(); string(now[0])+string(now[1]) != string(w.seen[0])+string(w.seen[1]) {
+			t.Errorf("%s: it was remembered", what)
+		}
+	}
+	if c, err := New(w.proxy.URL, both, Options{Checkpoints: append(w.seen, fork.checkpoint(t))}); err == nil {
+		t.Errorf("both were restored: %q", c.Checkpoints())
+	}
+}
+
+// checkpoint returns the active tree's.
+func (l *realLog) checkpoint(t testing.TB) []byte {
+	t.Helper()
+	info, err := parseLogInfo(l.get("/api/v1/log").body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info[len(info)-1].signed
+}
+
+// What a tree is said to extend was proved.
+func TestTreeExtends(t *testing.T) {
+	w := newWorld(t, nil)
+	w.learn(t)
+	w.log.add(w.signer.hashedRekord(t, "more"))
+	for _, x := range []struct {
+		checkpoints [][]byte
+		old, active int64 // sizes; -1: none
+	}{{nil, -1, -1}, {w.seen, 3, 9}} {
+		c := w.client(t, x.checkpoints...)
+		for range 2 {
+			trees, err := c.Log(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range []int64{x.old, x.active} {
+				if e := trees[i].Extends; want < 0 && e != nil || want >= 0 && (e == nil || e.Size != want) {
+					t.Errorf("tree %d extends %+v, not size %d", i, e, want)
+				}
+			}
+			x.old, x.active = 3, 10
+		}
+	}
+	trees, err := w.client(t, w.seen...).Log(t.Context())
+	if err != nil || *trees[1].Extends != w.head.Head {
+		t.Errorf("%+v, %v", trees, err)
+	}
+}
+
+// Two clients that saw the log go on from what both saw.
+func TestRemember(t *testing.T) {
+	w := newWorld(t, nil)
+	w.learn(t)
+	old := w.log.checkpoint(t)
+	w.log.add(w.signer.hashedRekord(t, "more"))
+	newer := w.log.checkpoint(t)
+	fork := newRealLog(t, w.key, nil, w.old...)
+	for i := range 10 {
+		fork.add(w.signer.hashedRekord(t, fmt.Sprint("fork ", i)))
+	}
+	forked := fork.checkpoint(t)
+	for _, x := range []struct {
+		name         string
+		has, is      []byte
+		want         []byte
+		inconsistent bool
+	}{
+		{"first", nil, old, old, false},
+		{"newer", old, newer, newer, false},
+		{"older", newer, old, newer, false},
+		{"the same", newer, newer, newer, false},
+		{"fork, longer", old, forked, old, true},
+		{"fork, shorter", forked, old, forked, true},
+		{"fork, same size", newer, forked, newer, true},
+	} {
+		var has [][]byte
+		if x.has != nil {
+			has = [][]byte{x.has}
+		}
+		c := w.client(t, has...)
+		err := c.Remember(t.Context(), x.is)
+		if (err != nil) != x.inconsistent || err != nil && !errors.Is(err, ErrInconsistent) {
+			t.Errorf("%s: %v", x.name, err)
+		}
+		if now := c.Checkpoints(); len(now) != 1 || string(now[0]) != string(x.want) {
+			t.Errorf("%s: %q", x.name, now)
+		}
+	}
+	foreign := newWorld(t, nil)
+	c := w.client(t)
+	if err := c.Remember(t.Context(), foreign.log.checkpoint(t)); err == nil || len(c.Checkpoints()) != 0 {
+		t.Errorf("foreign: %v", err)
+	}
+}

@@ -410,7 +410,7 @@ func TestSearchHitsAreHeldAgainstTheQuery(t *testing.T) {
 		}
 	})
 	got, err := hits(t.Context(), c, want)
-	if err != nil || len(got) != 26 {
+	if err != nil || len(got) != 13 {
 		t.Fatalf("%d hits, %v", len(got), err)
 	}
 	for _, h := range got {
@@ -522,5 +522,26 @@ func TestV2IsNotV1(t *testing.T) {
 	}
 	if c, err := New("https://log2.example.test", trust, options); !errors.Is(err, verify.ErrBadProof) || c != nil {
 		t.Errorf("%v", err)
+	}
+}
+
+// A log cannot make two hits of one entry by naming it twice: with its tree, and without.
+func TestSearchNamesAnEntryTwice(t *testing.T) {
+	w := newWorld(t, nil)
+	w.learn(t)
+	for _, ids := range [][]string{{w.id(3), w.id(3)[16:]}, {w.id(3)[16:], w.id(3)}, {w.id(3)[16:], w.id(3), w.id(3)[16:], w.id(3)}} {
+		w.proxy.setLie(func(r *http.Request, a *answer) {
+			if r.URL.Path == "/api/v1/index/retrieve" {
+				a.body = encode(t, ids)
+			}
+		})
+		s, err := w.client(t).Search(t.Context(), Query{PublicKey: w.signer.pem})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := collect(s.Hits(t.Context()))
+		if err != nil || s.Len() != 1 || len(got) != 1 || got[0].UUID != w.id(3) {
+			t.Errorf("%q: %d named, hits %+v, %v", ids, s.Len(), got, err)
+		}
 	}
 }

@@ -26,12 +26,15 @@ type Tree struct {
 	// Checkpoint is the tree's present one, and Signed the same as the log signed it.
 	Checkpoint *verify.Checkpoint
 	Signed     []byte
+	// Extends is the newest head that the client had seen of the tree before. It was proved
+	// that the tree extends it. Nil: the client had not seen the tree.
+	Extends *tlog.Head
 }
 
 // Log returns the log's trees, oldest first; the last one is active. Each checkpoint
 // is signed by the log, and consistent with what the client saw of the tree
-// before: a tree that is smaller than it was, is another, or is gone, is an
-// ErrInconsistent.
+// before: a tree that is smaller than it was, is another, is signed with another key, or
+// is gone, is an ErrInconsistent.
 func (c *Client) Log(ctx context.Context) ([]Tree, error) {
 	before := c.newest()
 	_, body, err := c.do(ctx, request{path: "/api/v1/log", want: http.StatusOK, limit: maxSmall})
@@ -76,15 +79,21 @@ func (c *Client) judge(ctx context.Context, info treeInfo, before []*signedHead)
 		return nil, foreign("log info", "it says tree %s, size %d and root hash %v, but the checkpoint tree %d, size %d and root hash %v",
 			clip(info.id), info.head.Size, info.head.Root, id, cp.Size, cp.Root)
 	}
+	t := &Tree{ID: id, Checkpoint: cp, Signed: info.signed}
 	for _, b := range before {
-		if b.Origin == cp.Origin && cp.Size < b.Size {
+		if b.Origin != cp.Origin {
+			continue
+		}
+		if cp.Size < b.Size {
 			return nil, inconsistent(cp.Origin, "its tree had %d entries, and has %d now", b.Size, cp.Size)
 		}
+		t.Extends = &b.Head
 	}
+	// It is compared with the newest, which extends what was there before.
 	if err := c.remember(ctx, cp, info.signed); err != nil {
 		return nil, err
 	}
-	return &Tree{ID: id, Checkpoint: cp, Signed: info.signed}, nil
+	return t, nil
 }
 
 // checkPresent sees that no tree is gone, or there twice.

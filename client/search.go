@@ -137,10 +137,11 @@ func (c *Client) Search(ctx context.Context, q Query) (*SearchResult, error) {
 	return s, nil
 }
 
-// parseIDs reads a list of entry IDs, and leaves out what is there twice.
+// parseIDs reads a list of entry IDs, and leaves out what is there twice: also a leaf hash
+// alone, if there is an ID with it. No two of the rest are IDs of one entry.
 func parseIDs(body []byte) ([]string, error) {
 	var ids []string
-	seen := map[string]bool{}
+	seen, whole := map[string]bool{}, map[string]bool{} // whole: the leaf hashes of IDs with a tree ID
 	r := strictjson.New(body)
 	err := r.Array(func() error {
 		text, err := r.Text()
@@ -154,13 +155,16 @@ func parseIDs(body []byte) ([]string, error) {
 		if !seen[id] {
 			seen[id] = true
 			ids = append(ids, id)
+			if len(id) == 80 {
+				whole[id[16:]] = true
+			}
 		}
 		return nil
 	})
 	if err == nil {
 		err = r.End()
 	}
-	return ids, err
+	return slices.DeleteFunc(ids, func(id string) bool { return whole[id] }), err
 }
 
 // Len returns the number of entries that the log named.

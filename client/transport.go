@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -33,12 +34,21 @@ type transport struct {
 func newTransport(baseURL string, o Options) (*transport, error) {
 	u, err := url.Parse(baseURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%q is not the URL of a log, such as https://log.example.com", clip(baseURL))
+		return nil, fmt.Errorf("%q is not the URL of a log, such as https://log.example.com", clip(redacted(baseURL)))
 	}
 	o.defaults()
 	h := *o.HTTP
 	h.CheckRedirect = checkRedirect
 	return &transport{base: u, http: &h, opts: o}, nil
+}
+
+// redacted returns a URL without the password that may be in it.
+func redacted(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return text[strings.LastIndexByte(text, '@')+1:]
+	}
+	return u.Redacted()
 }
 
 // errRedirect says that a redirect is not followed.
@@ -67,6 +77,8 @@ type request struct {
 	body  []byte // if there is one, it is a POST of JSON
 	want  int    // the status of success
 	limit int64  // of the answer, in bytes
+	// accept is the media type that is asked for, if that is not JSON.
+	accept string
 }
 
 func (r *request) method() string {
@@ -163,7 +175,8 @@ func (t *transport) once(ctx context.Context, r *request) (http.Header, []byte, 
 	if err != nil {
 		return nil, nil, err
 	}
-	req.Header.Set("Accept", "application/json")
+	def(&r.accept, "application/json")
+	req.Header.Set("Accept", r.accept)
 	req.Header.Set("User-Agent", t.opts.UserAgent)
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -235,17 +248,28 @@ func FetchKey(ctx context.Context, baseURL string, o Options) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, body, err := t.do(ctx, request{path: "/api/v1/log/publicKey", want: http.StatusOK, limit: maxSmall})
+	// Rekor answers this with nothing else: 406 to one who asks for JSON.
+	_, body, err := t.do(ctx, request{path: "/api/v1/log/publicKey", want: http.StatusOK, limit: maxSmall, accept: "application/x-pem-file"})
 	if err != nil {
 		return nil, err
 	}
-	r := strictjson.New(body)
-	text, err := r.Text() // of JSON, as was asked for
-	if err == nil {
-		err = r.End()
-	}
+	text, err := keyText(body)
 	if err != nil {
 		return nil, malformed("public key", err)
 	}
 	return text, nil
+}
+
+// keyText returns the PEM of an answer that is it, or a JSON string of it.
+func keyText(body []byte) (text []byte, err error) {
+	text = body
+	if r := strictjson.New(body); r.Peek() == '"' {
+		if text, err = r.Text(); err == nil {
+			err = r.End()
+		}
+	}
+	if block, _ := pem.Decode(text); block == nil && err == nil {
+		err = errors.New("it is not PEM")
+	}
+	return text, err
 }

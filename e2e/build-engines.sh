@@ -1,11 +1,11 @@
 #!/bin/bash
-# Builds the admission controllers' command lines that the tests with -tags engines use, once a
-# version, into
+# Builds what the tests with -tags kubernetes use, once a version, into
 #   $TALLYSTICK_TOOLS, or ${XDG_CACHE_HOME:-$HOME/.cache}/tallystick/tools
-# Ten to thirty minutes and 530 MB on 2 cores, so they are not part of build-tools.sh.
+# that is, the admission engines' own programs, a Kubernetes API server with kubectl, and Debian's etcd.
+# Twenty minutes to an hour and 1 GB on 2 cores, so they are not part of build-tools.sh.
 #
-# `go install` refuses modules with replace directives, and these have some. So each is built as the tool of
-# an otherwise empty module, with its own replace directives and checksums.
+# `go install` refuses modules with replace directives, and most of these have some. So each is built as the
+# tool of an otherwise empty module, with its own replace directives and checksums.
 set -euo pipefail
 
 tools=${TALLYSTICK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tallystick/tools}
@@ -21,12 +21,15 @@ build() { # folder program module version package
 	local source
 	source=$(cd / && go mod download -json "$3@$4" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
 	mkdir -p "$tmp/$1" "$tmp/module"
+	# Kubernetes' own replace directives lead to folders that its module lacks: these are modules too, v0.x.y
+	# beside v1.x.y.
 	{
 		echo "module tools"
 		grep '^go ' "$source/go.mod"
 		echo "tool $5"
 		echo "require $3 $4"
-		sed -n 's/^\(replace\)\?[ \t]*\([^ \t/]*\/[^ \t]*\) => \([^ ]* v[^ ]*\).*/replace \2 => \3/p' "$source/go.mod"
+		sed "s# => ./staging/src/\(.*\)# => \1 v0.${4#v1.}#" "$source/go.mod" |
+			sed -n 's/^\(replace\)\?[ \t]*\([^ \t/]*\/[^ \t]*\) => \([^ ]* v[^ ]*\).*/replace \2 => \3/p'
 	} >"$tmp/module/go.mod"
 	install -m 644 "$source/go.sum" "$tmp/module/go.sum"
 	(cd "$tmp/module" && GOFLAGS= go build -trimpath -mod=mod -o "$tmp/$1/$2" "$5")
@@ -36,3 +39,25 @@ build() { # folder program module version package
 
 build policy-controller-v0.13.1 tester github.com/sigstore/policy-controller v0.13.1 github.com/sigstore/policy-controller/cmd/tester
 build kyverno-v1.19.1 kyverno github.com/kyverno/kyverno v1.19.1 github.com/kyverno/kyverno/cmd/cli/kubectl-kyverno
+build kube-apiserver-v1.34.4 kube-apiserver k8s.io/kubernetes v1.34.4 k8s.io/kubernetes/cmd/kube-apiserver
+build kubectl-v1.34.4 kubectl k8s.io/kubernetes v1.34.4 k8s.io/kubernetes/cmd/kubectl
+build ratify-v1.4.6 ratify github.com/ratify-project/ratify v1.4.6 github.com/ratify-project/ratify/cmd/ratify
+
+# Debian's etcd, or one that is installed.
+if [ -x "$tools/etcd/etcd" ]; then
+	echo "engines: etcd is in $tools"
+else
+	mkdir "$tmp/etcd" "$tmp/debian"
+	if ! installed=$(command -v etcd); then
+		echo "engines: fetching the Debian package etcd-server"
+		(cd "$tmp/debian" && apt-get download -qq etcd-server && dpkg -x etcd-server_*.deb .)
+		installed=$tmp/debian/usr/bin/etcd
+	fi
+	install "$installed" "$tmp/etcd/etcd"
+	mv -T "$tmp/etcd" "$tools/etcd"
+fi
+
+# This module's own program is the go command's to keep; it takes a moment when nothing has changed.
+echo "engines: waiting for the Go compiler to build e2e/gatekeeper"
+mkdir -p "$tools/gatekeeper-v3.23.1"
+(cd "$(dirname "$0")/gatekeeper" && GOFLAGS= go build -trimpath -o "$tools/gatekeeper-v3.23.1/gatekeeper" .)

@@ -1,4 +1,4 @@
-//go:build engines
+//go:build kubernetes
 
 package e2e
 
@@ -9,42 +9,153 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// engines are images in a registry, the log that they are in, and the trust in it.
+// engines are images in a registry, signed and logged or not, and what admission engines need to tell
+// which: the key cosign.pub, a log, and trust in it as a TUF repository, which the log hands out.
 type engines struct {
 	*shell
-	log *testLog
-	// legacy and bundle were signed by cosign.key and logged, in both forms; nobody signed unsigned, and
-	// nobody logged unlogged, which has a bundle.
-	legacy, bundle, unlogged, unsigned image
-	registry                           *ociRegistry
+	log, foreign *testLog
+	fulcio       *fulcio
+	issuer       *issuer
+	registry     *ociRegistry
+	images       []candidate
 }
 
-// newEngines makes them, and a TUF repository, which the log hands out. The repository also names a
-// certificate authority and a CT log, without which Kyverno's ImageValidatingPolicy takes none.
+// candidate is an image that wants to be admitted.
+type candidate struct {
+	name  string // what is wrong with it, if anything
+	form  string // that of its signature: "legacy" or "bundle"; empty if nobody signed it
+	image image
+	tag   string // host/repository:tag, if it has one
+	// refused is why who asks for a signature by cosign.key in the log refuses it, as cosign's packages word
+	// it; nil for what has one.
+	refused []string
+}
+
+func (c candidate) String() string { return strings.TrimPrefix(c.form+" "+c.name, " ") }
+
+// newEngines makes them. The repository also names a certificate authority and a CT log, without which
+// Kyverno's ImageValidatingPolicy takes none.
 func newEngines(t *testing.T) *engines {
 	t.Helper()
-	e := &engines{shell: newShell(t), log: startLog(t, "sqlite:"), registry: startRegistry(t)}
+	e := &engines{shell: newShell(t), log: startLog(t, "sqlite:"), foreign: startLog(t, "sqlite:"), registry: startRegistry(t), issuer: startIssuer(t)}
+	e.fulcio = startFulcio(t, e.issuer)
 	e.run(args(cosign3(t), "generate-key-pair"))
-	e.legacy, e.bundle = e.registry.push("legacy"), e.registry.push("bundle")
-	e.unlogged, e.unsigned = e.registry.push("unlogged"), e.registry.push("unsigned")
-
-	ca := startFulcio(t, startIssuer(t))
-	e.file("fulcio.pem", ca.chain)
+	e.run(args(cosign3(t), "generate-key-pair", "--output-key-prefix", "foreign"))
+	e.file("fulcio.pem", e.fulcio.chain)
 	e.file("ct.pub", newPublicKey(t))
-	e.run(args(binary, "trust", "root", "--data-dir", e.log.dataDir(), "--url", e.log.url, "-o", "trusted-root.json",
-		"--fulcio-chain", "fulcio.pem", "--fulcio-url", ca.url, "--ctlog-key", "ct.pub"))
-	e.run(args(binary, "trust", "signing-config", "--url", e.log.url, "-o", "signing-config.json"))
+	e.file("log.pub", readFile(t, e.log.keyFile))
+	e.file("foreign-log.pub", readFile(t, e.foreign.keyFile))
+	for _, l := range []struct {
+		*testLog
+		prefix string
+	}{{e.log, ""}, {e.foreign, "foreign-"}} {
+		e.run(args(binary, "trust", "root", "--data-dir", l.dataDir(), "--url", l.url, "-o", l.prefix+"trusted-root.json",
+			"--fulcio-chain", "fulcio.pem", "--fulcio-url", e.fulcio.url, "--ctlog-key", "ct.pub"))
+		e.run(args(binary, "trust", "signing-config", "--url", l.url, "-o", l.prefix+"signing-config.json", "--fulcio-url", e.fulcio.url, "--oidc-url", e.issuer.people))
+	}
 	e.run(args(binary, "trust", "tuf", "init", "--tuf-dir", "tuf", "--tuf-keys", "keys", "--trusted-root", "trusted-root.json", "--signing-config", "signing-config.json"))
 	e.log.with("--tuf-dir", e.path("tuf"))
-
-	e.run(args(cosign2(t), "sign", "--key", "cosign.key", "--yes", "--rekor-url", e.log.url, e.legacy.ref))
-	e.run(args(cosign3(t), "sign", "--key", "cosign.key", "--yes", "--signing-config", "signing-config.json", "--trusted-root", "trusted-root.json", e.bundle.ref))
-	e.run(args(cosign3(t), "sign", "--key", "cosign.key", "--yes", "--use-signing-config=false", "--tlog-upload=false", e.unlogged.ref))
+	e.signAll()
 	return e
+}
+
+// signAll makes the images and signs them, with cosign 2 in the legacy form and with cosign 3 in bundles.
+func (e *engines) signAll() {
+	e.t.Helper()
+	legacy := args(cosign2(e.t), "sign", "--yes")
+	bundle := args(cosign3(e.t), "sign", "--yes")
+	keyless := args("--identity-token", e.issuer.person(person))
+	unknown := slices.Concat(notLogged, args("searching log query")) // the latter when the log cannot be asked
+	for _, x := range []struct {
+		candidate
+		sign [][]string
+	}{
+		{candidate{name: "signed", form: "legacy"}, [][]string{legacy, args("--key", "cosign.key", "--rekor-url", e.log.url)}},
+		{candidate{name: "foreign key", form: "legacy", refused: wrongKey}, [][]string{legacy, args("--key", "foreign.key", "--rekor-url", e.log.url)}},
+		{candidate{name: "foreign log", form: "legacy", refused: wrongLog}, [][]string{legacy, args("--key", "cosign.key", "--rekor-url", e.foreign.url)}},
+		{candidate{name: "not logged", form: "legacy", refused: unknown}, [][]string{legacy, args("--key", "cosign.key", "--tlog-upload=false")}},
+		{candidate{name: "keyless", form: "legacy", refused: slices.Concat(wrongKey, noKeySigned)}, [][]string{legacy, keyless, args("--rekor-url", e.log.url,
+			"--fulcio-url", e.fulcio.url, "--oidc-issuer", e.issuer.people, "--insecure-skip-verify")}},
+		{candidate{name: "signed", form: "bundle"}, [][]string{bundle, args("--key", "cosign.key", "--signing-config", "signing-config.json", "--trusted-root", "trusted-root.json")}},
+		{candidate{name: "foreign key", form: "bundle", refused: wrongKey}, [][]string{bundle, args("--key", "foreign.key", "--signing-config", "signing-config.json", "--trusted-root", "trusted-root.json")}},
+		{candidate{name: "foreign log", form: "bundle", refused: wrongLog}, [][]string{bundle, args("--key", "cosign.key", "--signing-config", "foreign-signing-config.json", "--trusted-root", "foreign-trusted-root.json")}},
+		{candidate{name: "not logged", form: "bundle", refused: unknown}, [][]string{bundle, args("--key", "cosign.key", "--use-signing-config=false", "--tlog-upload=false")}},
+		{candidate{name: "unsigned", refused: slices.Concat(noSignature, args("No verification results"))}, nil},
+	} {
+		x.image = e.registry.push(x.String())
+		if x.sign != nil {
+			e.run(append(x.sign, args(x.image.ref))...)
+		}
+		e.images = append(e.images, x.candidate)
+	}
+}
+
+// judge runs an engine's command, which has to accept if there is no reason to refuse, and else to refuse
+// for one of the reasons.
+func (e *engines) judge(refused []string, command []string) {
+	e.t.Helper()
+	if refused == nil {
+		e.run(command)
+		return
+	}
+	e.refuse(refused, command)
+}
+
+// says reports whether an engine's output has one of the reasons.
+func says(output string, reasons []string) bool {
+	return slices.ContainsFunc(reasons, func(r string) bool { return strings.Contains(output, r) })
+}
+
+// of returns the images whose signatures have the form, and those that have none.
+func (e *engines) of(form string) []candidate {
+	return slices.DeleteFunc(slices.Clone(e.images), func(c candidate) bool { return c.form != "" && c.form != form })
+}
+
+// tag gives an image a tag, and returns it as host/repository:tag.
+func (r *ociRegistry) tag(img image, tag string) string {
+	r.t.Helper()
+	ref, err := name.ParseReference(img.ref)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	what, err := remote.Get(ref)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	to := ref.Context().Tag(tag)
+	if err := remote.Tag(to, what); err != nil {
+		r.t.Fatal(err)
+	}
+	return to.String()
+}
+
+// pod returns a Kubernetes Pod of an image, in YAML.
+func pod(image string) []byte {
+	return []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: default}\nspec: {containers: [{name: c, image: \"" + image + "\"}]}\n")
+}
+
+// tufMirror serves the TUF repository without the log.
+func (e *engines) tufMirror() string {
+	e.t.Helper()
+	s := httptest.NewServer(http.StripPrefix("/tuf", http.FileServer(http.Dir(e.path("tuf")))))
+	e.t.Cleanup(s.Close)
+	return s.URL + "/tuf"
+}
+
+// base64 returns a file in the form that YAML takes for bytes.
+func (e *engines) base64(name string) string {
+	e.t.Helper()
+	return base64.StdEncoding.EncodeToString(e.read(name))
 }
 
 func newPublicKey(t *testing.T) []byte {
@@ -65,35 +176,66 @@ func indent(n int, text []byte) string {
 	return strings.Repeat(" ", n) + strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n"+strings.Repeat(" ", n))
 }
 
-// policy-controller believes the log by the TrustRoot that the command writes, and by TUF.
+// policy-controller believes the log by the TrustRoot that the command writes, and by TUF. It knows legacy
+// signatures only, as far as images go.
 func TestPolicyController(t *testing.T) {
 	e := newEngines(t)
-	e.file("policy.yaml", []byte(`apiVersion: policy.sigstore.dev/v1beta1
+	clusterImagePolicy := func(name, authority string) {
+		e.file(name, []byte(`apiVersion: policy.sigstore.dev/v1beta1
 kind: ClusterImagePolicy
 metadata: {name: ours}
 spec:
   images: [{glob: "`+e.registry.host+`/**"}]
   authorities:
-  - name: key
-    key:
-      data: |
-`+indent(8, e.read("cosign.pub"))+`
+  - name: ours
+`+indent(4, []byte(authority))+`
     ctlog: {url: "`+e.log.url+`", trustRootRef: ours}
 `))
-	foreign := startLog(t, "sqlite:")
-	trust := args(binary, "trust", "policy-controller", "--name", "ours", "--url", e.log.url)
-	e.run(trust, args("--data-dir", e.log.dataDir(), "-o", "own.yaml"))
-	e.run(trust, args("--data-dir", foreign.dataDir(), "-o", "foreign.yaml"))
-	e.file("tuf.yaml", []byte("apiVersion: policy.sigstore.dev/v1alpha1\nkind: TrustRoot\nmetadata: {name: ours}\nspec:\n  remote:\n    mirror: "+
-		e.log.url+"/tuf\n    root: "+base64.StdEncoding.EncodeToString(e.read("tuf/root.json"))+"\n"))
-	asks := func(trustRoot string, img image) []string {
-		return args(tool(t, "policy-controller-v0.13.1", "tester"), "--policy", "policy.yaml", "--trustroot", trustRoot, "--image", img.ref)
 	}
-	for _, trustRoot := range args("own.yaml", "tuf.yaml") {
-		e.run(asks(trustRoot, e.legacy))
-		e.refuse(noSignature, asks(trustRoot, e.unsigned))
+	clusterImagePolicy("key.yaml", "key:\n  data: |\n"+indent(4, e.read("cosign.pub")))
+	identity := func(email string) string {
+		return "keyless:\n  trustRootRef: ours\n  insecureIgnoreSCT: true\n  identities: [{issuer: \"" + e.issuer.people + "\", subject: \"" + email + "\"}]"
 	}
-	e.refuse(wrongLog, asks("foreign.yaml", e.legacy))
+	clusterImagePolicy("keyless.yaml", identity(person))
+	clusterImagePolicy("other.yaml", identity("x"+person))
+
+	trust := args(binary, "trust", "policy-controller", "--name", "ours", "--fulcio-chain", "fulcio.pem", "--fulcio-url", e.fulcio.url)
+	e.run(trust, args("--url", e.log.url, "--data-dir", e.log.dataDir(), "-o", "own.yaml"))
+	e.run(trust, args("--url", e.log.url, "--data-dir", e.foreign.dataDir(), "-o", "foreign.yaml"))
+	byTUF := func(mirror string) {
+		e.file("tuf.yaml", []byte("apiVersion: policy.sigstore.dev/v1alpha1\nkind: TrustRoot\nmetadata: {name: ours}\nspec:\n  remote:\n    mirror: "+
+			mirror+"\n    root: "+e.base64("tuf/root.json")+"\n"))
+	}
+	asks := func(policy, trustRoot string, img image) []string {
+		return args(tool(t, "policy-controller-v0.13.1", "tester"), "--policy", policy, "--trustroot", trustRoot, "--image", img.ref)
+	}
+	byKeyless := func(c candidate, otherwise []string) []string {
+		switch c.name {
+		case "unsigned":
+			return noSignature
+		case "keyless":
+			return otherwise
+		}
+		return args("nil certificate provided")
+	}
+	judge := func() {
+		t.Helper()
+		for _, c := range e.of("legacy") {
+			for _, trustRoot := range args("own.yaml", "tuf.yaml") {
+				e.judge(c.refused, asks("key.yaml", trustRoot, c.image))
+				e.judge(byKeyless(c, nil), asks("keyless.yaml", trustRoot, c.image))
+				e.judge(byKeyless(c, wrongIdentity), asks("other.yaml", trustRoot, c.image))
+			}
+			if c.refused == nil {
+				e.refuse(wrongLog, asks("key.yaml", "foreign.yaml", c.image))
+			}
+		}
+	}
+	byTUF(e.log.url + "/tuf")
+	judge()
+	byTUF(e.tufMirror())
+	e.log.stop()
+	judge()
 }
 
 // Kyverno believes the log by the part of a policy that the command writes, and by TUF: policies of
@@ -124,13 +266,8 @@ spec:
 `+indent(14, e.read("cosign.pub"))+`
 `+indent(12, from)+"\n"))
 	}
-	foreign := startLog(t, "sqlite:")
-	trust := args(binary, "trust", "kyverno", "--url", e.log.url)
-	clusterPolicy("own.yaml", "Cosign", []byte(e.run(trust, args("--data-dir", e.log.dataDir()))))
-	clusterPolicy("foreign.yaml", "Cosign", []byte(e.run(trust, args("--data-dir", foreign.dataDir()))))
-	// With ctlog.ignoreSCT, Kyverno 1.19 gives sigstore-go no sort of timestamp to rely on, which it refuses.
-	clusterPolicy("bundle.yaml", "SigstoreBundle", []byte("rekor: {url: "+e.log.url+"}"))
-	e.file("validating.yaml", []byte(`apiVersion: policies.kyverno.io/v1beta1
+	validatingPolicy := func(mirror string) {
+		e.file("validating.yaml", []byte(`apiVersion: policies.kyverno.io/v1beta1
 kind: ImageValidatingPolicy
 metadata: {name: ours}
 spec:
@@ -146,28 +283,53 @@ spec:
       key:
         data: |
 `+indent(10, e.read("cosign.pub"))+`
-      tuf: {mirror: "`+e.log.url+`/tuf/", root: {data: `+base64.StdEncoding.EncodeToString(e.read("tuf/root.json"))+`}}
+      tuf: {mirror: "`+mirror+`/", root: {data: `+e.base64("tuf/root.json")+`}}
   validations:
   - expression: images.containers.map(image, verifyImageSignatures(image, [attestors.key])).all(e, e > 0)
     message: no valid signature
 `))
-	for _, x := range []struct {
-		policy    string
-		img       image
-		admitted  bool
-		withImage string
-	}{
-		{"own.yaml", e.legacy, true, "legacy"}, {"own.yaml", e.unsigned, false, "unsigned"}, {"foreign.yaml", e.legacy, false, "legacy"},
-		{"validating.yaml", e.legacy, true, "legacy"}, {"validating.yaml", e.bundle, true, "bundle"},
-		{"validating.yaml", e.unsigned, false, "unsigned"}, {"validating.yaml", e.unlogged, false, "unlogged"},
-		// These take the repository from where the ImageValidatingPolicy left it: its controller has the flags
-		// --enableTuf, --tufMirror and --tufRoot instead, the command line has none.
-		{"bundle.yaml", e.bundle, true, "bundle"}, {"bundle.yaml", e.unsigned, false, "unsigned"}, {"bundle.yaml", e.unlogged, false, "unlogged"},
-	} {
-		e.file("pod.yaml", []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: default}\nspec: {containers: [{name: c, image: \""+x.img.ref+"\"}]}\n"))
-		out, messages, err := e.try(args(tool(t, "kyverno-v1.19.1", "kyverno"), "apply", x.policy, "--resource", "pod.yaml", "--registry"))
-		if admitted := err == nil && strings.Contains(out, "fail: 0"); admitted != x.admitted {
-			t.Errorf("%s, the %s image: admitted %v, want %v (%v)\n%s%s", x.policy, x.withImage, admitted, x.admitted, err, out, messages)
+	}
+	trust := args(binary, "trust", "kyverno", "--url", e.log.url)
+	clusterPolicy("own.yaml", "Cosign", []byte(e.run(trust, args("--data-dir", e.log.dataDir()))))
+	clusterPolicy("foreign.yaml", "Cosign", []byte(e.run(trust, args("--data-dir", e.foreign.dataDir()))))
+	// With ctlog.ignoreSCT, Kyverno 1.19 gives sigstore-go no sort of timestamp to rely on, which it refuses.
+	clusterPolicy("bundle.yaml", "SigstoreBundle", []byte("rekor: {url: "+e.log.url+"}"))
+	asks := func(policy string, c candidate, refused []string) {
+		t.Helper()
+		e.file("pod.yaml", pod(c.image.ref))
+		out, messages, err := e.try(args(tool(t, "kyverno-v1.19.1", "kyverno"), "apply", policy, "--resource", "pod.yaml", "--registry"))
+		admitted := err == nil && strings.Contains(out, "fail: 0")
+		if admitted != (refused == nil) || !admitted && !says(out+messages, refused) {
+			t.Errorf("%s, image %s: admitted %v; want it refused for %q (%v)\n%s%s", policy, c, admitted, refused, err, out, messages)
 		}
 	}
+	// These have one answer to all that they refuse.
+	one := func(c candidate, answer string) []string {
+		if c.refused == nil {
+			return nil
+		}
+		return args(answer)
+	}
+	judge := func() {
+		t.Helper()
+		for _, c := range e.of("legacy") {
+			asks("own.yaml", c, c.refused)
+			if c.refused == nil {
+				asks("foreign.yaml", c, wrongLog)
+			}
+		}
+		for _, c := range e.images {
+			asks("validating.yaml", c, one(c, "no valid signature"))
+		}
+		// These take the repository from where the ImageValidatingPolicy left it: its controller has the flags
+		// --enableTuf, --tufMirror and --tufRoot instead, the command line has none.
+		for _, c := range e.of("bundle") {
+			asks("bundle.yaml", c, one(c, "no matching signatures found"))
+		}
+	}
+	validatingPolicy(e.log.url + "/tuf")
+	judge()
+	validatingPolicy(e.tufMirror())
+	e.log.stop()
+	judge()
 }

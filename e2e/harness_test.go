@@ -67,6 +67,8 @@ type server struct {
 	url     string
 	ready   string   // path that answers 200 when the server can work
 	command []string // the program and its arguments
+	client  http.Client
+	killed  bool // when it is to end; nobody cares how it stops
 	process *exec.Cmd
 	ended   chan error // has how the process ended, once it did
 	output  lockedBuffer
@@ -76,16 +78,22 @@ type server struct {
 func serve(t *testing.T, url, ready string, command ...string) *server {
 	t.Helper()
 	s := &server{t: t, url: url, ready: ready, command: command}
-	t.Cleanup(func() {
+	s.launch()
+	return s
+}
+
+// launch starts the server, and makes it stop at the end of the test.
+func (s *server) launch() {
+	s.t.Helper()
+	s.t.Cleanup(func() {
 		if s.process != nil {
 			s.stop()
 		}
-		if t.Failed() {
-			t.Logf("output of %s at %s:\n%s", filepath.Base(command[0]), s.url, s.output.String())
+		if s.t.Failed() {
+			s.t.Logf("output of %s at %s:\n%s", filepath.Base(s.command[0]), s.url, s.output.String())
 		}
 	})
 	s.start()
-	return s
 }
 
 // start runs the server and returns when it can work.
@@ -107,7 +115,7 @@ func (s *server) start() {
 func (s *server) await() {
 	s.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		answer, err := http.Get(s.url + s.ready)
+		answer, err := s.client.Get(s.url + s.ready)
 		if err == nil {
 			answer.Body.Close()
 			if answer.StatusCode == http.StatusOK {
@@ -130,6 +138,12 @@ func (s *server) await() {
 // stop asks the server to end, as an init system does, and waits until it did.
 func (s *server) stop() {
 	s.t.Helper()
+	if s.killed {
+		s.process.Process.Kill()
+		<-s.ended
+		s.process = nil
+		return
+	}
 	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
 		s.t.Errorf("stopping %s: %v", s.command[0], err)
 	}
@@ -144,7 +158,7 @@ func (s *server) stop() {
 // get returns the body of a good answer.
 func (s *server) get(path string) []byte {
 	s.t.Helper()
-	answer, err := http.Get(s.url + path)
+	answer, err := s.client.Get(s.url + path)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -119,10 +119,10 @@ func readAnnotated(layer part, payload []byte) (*verify.Evidence, error) {
 }
 
 // referrers reads the bundles that refer to the image (OCI distribution spec, listing referrers). Of a
-// list in pages it reads the first one.
+// list in pages it reads the first one, and says that there were more.
 func (i *Image) referrers(ctx context.Context) []Attached {
 	const source = "referrers"
-	list, err := i.remote.referrers(ctx, i.Name.DigestStr())
+	list, more, err := i.remote.referrers(ctx, i.Name.DigestStr())
 	if err != nil {
 		return []Attached{{Source: source, Err: err}}
 	}
@@ -134,6 +134,9 @@ func (i *Image) referrers(ctx context.Context) []Attached {
 		return []Attached{{Source: source, Err: err}}
 	}
 	all := notRead(source, skipped)
+	if more {
+		all = append(all, Attached{Source: source, Err: malformed("the list has more than one page: those after the first were not read")})
+	}
 	for _, r := range found {
 		if !isDigest(r.digest) {
 			all = append(all, Attached{Source: source, Err: malformed("the digest of one is not sha256: and 64 hexadecimal digits")})

@@ -2,15 +2,20 @@ package registry
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 )
@@ -19,15 +24,23 @@ import (
 // redirects lead to. It bounds their number and the bytes of the answers, keeps to TLS and away from addresses that
 // are not public, and sees that credentials go to the registry alone, and to the token server that the
 // registry itself names: go-containerregistry would also believe a host that the registry redirects to.
+//
+// The user names the registry, which may be anywhere. Other hosts are the registry's to name: what their names
+// stand for is checked where connections are made, unless a proxy makes them, or a RoundTripper that
+// is no *http.Transport. A registry inside may lead to other hosts inside, as it does where the
+// token server is another machine.
 type guard struct {
 	inner    http.RoundTripper
-	registry string // its host and port, as it is called
-	plain    bool   // TLS is not needed
+	direct   *http.Transport // inner, if it is one: it tells whether there is a proxy
+	others   *http.Transport // makes connections to other hosts than the registry
+	registry string          // its host and port, as it is called
+	plain    bool            // of the registry TLS is not needed
 
 	mu       sync.Mutex
 	requests int             // that are left
 	bytes    int64           // that are left
 	tokens   map[string]bool // token servers, by host and port
+	scopes   map[scope]bool  // of the addresses at which the registry was reached
 }
 
 func newGuard(registry name.Registry, o Options) *guard {
@@ -37,9 +50,16 @@ func newGuard(registry name.Registry, o Options) *guard {
 		requests: maxRequests,
 		bytes:    cmp.Or(o.MaxBytes, MaxBytes),
 		tokens:   make(map[string]bool),
+		scopes:   make(map[scope]bool),
 	}
 	if g.inner == nil {
 		g.inner = http.DefaultTransport
+	}
+	if g.direct, _ = g.inner.(*http.Transport); g.direct != nil {
+		g.others = g.direct.Clone()
+		g.others.DialTLSContext = nil
+		g.others.DialContext = g.dialer().DialContext
+		g.others.DisableKeepAlives = true // they are for this image alone, and nobody closes them
 	}
 	g.plain = o.AllowHTTP || isLoopback(hostName(g.registry))
 	return g
@@ -53,7 +73,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	answer, err := g.inner.RoundTrip(r)
+	answer, err := g.send(r)
 	if err != nil {
 		return nil, err
 	}
@@ -62,19 +82,72 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
+// send sends a request to the registry by the transport that was given, to other hosts by
+// one that looks at their addresses.
+func (g *guard) send(r *http.Request) (*http.Response, error) {
+	if g.direct == nil {
+		return g.inner.RoundTrip(r)
+	}
+	if g.direct.Proxy != nil {
+		if proxy, err := g.direct.Proxy(r); err != nil || proxy != nil {
+			return g.inner.RoundTrip(r) // which also fails for the error
+		}
+	}
+	if !g.isRegistry(r.URL) {
+		return g.others.RoundTrip(r)
+	}
+	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { g.reached(c.Conn.RemoteAddr()) }}
+	return g.inner.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+}
+
+// reached notes where the registry is.
+func (g *guard) reached(at net.Addr) {
+	ip, err := netip.ParseAddrPort(at.String())
+	if err != nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.scopes[scopeOf(ip.Addr())] = true
+}
+
+// dialer returns what connects to other hosts than the registry.
+func (g *guard) dialer() *net.Dialer {
+	return &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second, ControlContext: g.control}
+}
+
+// control refuses a connection before it is made (net.Dialer.ControlContext), if it is to an address
+// to which the registry is not to lead: one that is not public, unless the registry is in the
+// same kind of network.
+func (g *guard) control(_ context.Context, _, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("the registry leads to %s, which is no address", address)
+	}
+	s := scopeOf(to.Addr())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s == public || s != reserved && g.scopes[s] {
+		return nil
+	}
+	return fmt.Errorf("the registry leads to %s, which is not a public address", to.Addr())
+}
+
 func (g *guard) check(r *http.Request) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.requests--; g.requests < 0 {
 		return malformed("it takes more than %d requests", maxRequests)
 	}
-	if r.URL.Scheme != "https" && !(r.URL.Scheme == "http" && g.plain) {
+	host := normal(r.URL.Hostname())
+	itsHost := host == hostName(g.registry) // if perhaps at another port
+	if r.URL.Scheme != "https" && !(r.URL.Scheme == "http" && g.plain && itsHost) {
 		return fmt.Errorf("%s is not to be reached without TLS", origin(r.URL))
 	}
 	if g.isRegistry(r.URL) {
 		return nil
 	}
-	if host := r.URL.Hostname(); !isPublic(host) && host != hostName(g.registry) {
+	if !itsHost && !isPublic(host) {
 		return fmt.Errorf("the registry leads to %s, which is not a public address", origin(r.URL))
 	}
 	if hasCredentials(r) && !g.tokens[hostPort(r.URL)] {
@@ -137,22 +210,76 @@ func hostName(registry string) string { return (&url.URL{Host: registry}).Hostna
 
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	return host == "localhost" || err == nil && scopeOf(ip) == loopback
 }
 
-// isPublic reports whether a host may be on the Internet. What a name stands for is not looked up.
+// normal returns a host's name in the one spelling that is compared.
+func normal(host string) string { return strings.TrimSuffix(strings.ToLower(host), ".") }
+
+// isPublic reports whether a host may be on the Internet. What a name stands for is not looked up:
+// see guard.control.
 func isPublic(host string) bool {
-	if isLoopback(host) {
+	host = normal(host)
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return scopeOf(ip) == public
+	}
+	// RFC 6761, section 6.3: all names below localhost are this machine.
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if last == "" || last == "localhost" {
 		return false
 	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		// Resolvers take names that end in a number for addresses (127.1, 0x7f000001).
-		last := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]
-		return last != "" && (last[0] < '0' || last[0] > '9')
+	// International names come in their xn-- form; other characters may stand for ASCII ones, also digits.
+	if strings.ContainsFunc(host, func(r rune) bool { return r > '~' }) {
+		return false
 	}
-	ip = ip.Unmap()
-	return ip.IsGlobalUnicast() && !ip.IsPrivate()
+	// Resolvers take names that end in a number for addresses (127.1, 0x7f000001).
+	return last[0] < '0' || last[0] > '9'
+}
+
+// scope is who can reach an address.
+type scope int
+
+const (
+	reserved scope = iota // nobody, or by means of the network itself: link-local, multicast, special uses
+	loopback              // this machine
+	private               // those in one network
+	public                // everybody
+)
+
+// Special networks (IANA, IPv4 and IPv6 Special-Purpose Address Registries). Of IPv6, only
+// 2000::/3 is public at all.
+var (
+	privateNetworks = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "198.18.0.0/15", "fc00::/7")
+	specialNetworks = prefixes("0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24",
+		"198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+		"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20") // 2001:: has Teredo's, 2002:: is 6to4
+	publicIPv6 = netip.MustParsePrefix("2000::/3")
+	nat64      = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052: stands for the IPv4 address at its end
+)
+
+func prefixes(list ...string) (all []netip.Prefix) {
+	for _, p := range list {
+		all = append(all, netip.MustParsePrefix(p))
+	}
+	return all
+}
+
+func scopeOf(ip netip.Addr) scope {
+	ip = ip.Unmap().WithZone("") // no network holds an address with a zone
+	if nat64.Contains(ip) {
+		b := ip.As16()
+		ip = netip.AddrFrom4([4]byte(b[12:]))
+	}
+	in := func(p netip.Prefix) bool { return p.Contains(ip) }
+	switch {
+	case ip.IsLoopback():
+		return loopback
+	case slices.ContainsFunc(privateNetworks, in):
+		return private
+	case slices.ContainsFunc(specialNetworks, in) || ip.Is6() && !publicIPv6.Contains(ip):
+		return reserved
+	}
+	return public
 }
 
 // guardedBody counts the bytes of an answer (without its compression).

@@ -9,12 +9,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 func mustDecode(t *testing.T, data []byte, to any) {
@@ -33,8 +35,13 @@ type internet struct {
 	seen []string // "GET https://host/path Authorization"
 }
 
+// fakeTransport is of a type that the guard does not know: all names lead to this machine.
+type fakeTransport struct{ *http.Transport }
+
 // transport starts the servers and returns the transport that leads to them.
-func (n *internet) transport() http.RoundTripper {
+func (n *internet) transport() http.RoundTripper { return fakeTransport{n.start()} }
+
+func (n *internet) start() *http.Transport {
 	handler := func(scheme string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
@@ -275,6 +282,12 @@ func TestPlainHTTP(t *testing.T) {
 		"private address":    {"10.1.2.3:80/a:b", map[string]http.HandlerFunc{"http://10.1.2.3": basic(""), "http://10.1.2.3:80": basic("")}, false, false},
 		"… which is allowed": {"10.1.2.3:80/a:b", map[string]http.HandlerFunc{"http://10.1.2.3": basic(""), "http://10.1.2.3:80": basic("")}, true, true},
 		"local name":         {"registry.local:80/a:b", map[string]http.HandlerFunc{"http://registry.local": basic(""), "http://registry.local:80": basic("")}, false, false},
+		"redirect to no TLS, from one without": {"10.1.2.3:80/a:b", map[string]http.HandlerFunc{
+			"http://10.1.2.3": basic("http://cdn.example.com/x"), "http://10.1.2.3:80": basic("http://cdn.example.com/x"), "http://cdn.example.com": basic(""),
+		}, true, false},
+		"realm without TLS, of one without": {"10.1.2.3:80/a:b", map[string]http.HandlerFunc{
+			"http://10.1.2.3": bearer("http://auth.example.com/token", ""), "http://10.1.2.3:80": bearer("http://auth.example.com/token", ""), "http://auth.example.com": tokenServer("session"),
+		}, true, false},
 		"redirect to no TLS": {"example.com/a:b", map[string]http.HandlerFunc{"https://example.com": basic("http://cdn.example.com/x"), "http://cdn.example.com": basic("")}, false, false},
 		"realm without TLS":  {"example.com/a:b", map[string]http.HandlerFunc{"https://example.com": bearer("http://auth.example.com/token", ""), "http://auth.example.com": tokenServer("session")}, false, false},
 		"handshake to no TLS": {"example.com/a:b", map[string]http.HandlerFunc{"https://example.com": func(w http.ResponseWriter, r *http.Request) {
@@ -290,7 +303,7 @@ func TestPlainHTTP(t *testing.T) {
 				t.Errorf("%v\n%s", err, strings.Join(n.seen, "\n"))
 			}
 			for _, s := range n.seen {
-				if strings.Contains(s, " http://") && !c.allow {
+				if strings.Contains(s, " http://") && !(c.allow && strings.Contains(s, " http://"+strings.TrimSuffix(tag.RegistryStr(), ":80"))) {
 					t.Errorf("this was sent without TLS: %s", s)
 				}
 			}
@@ -300,7 +313,10 @@ func TestPlainHTTP(t *testing.T) {
 
 // A registry on the Internet cannot make us ask addresses inside.
 func TestInsideAddresses(t *testing.T) {
-	for _, to := range []string{"169.254.169.254", "127.0.0.1", "localhost", "10.0.0.1", "[::1]", "[fe80::1]", "[::ffff:10.0.0.1]", "0x7f000001", "2130706433", "127.1", "0.0.0.0", "224.0.0.1", "10.0.0.1."} {
+	for _, to := range []string{"169.254.169.254", "127.0.0.1", "localhost", "10.0.0.1", "[::1]", "[fe80::1]", "[::ffff:10.0.0.1]", "0x7f000001", "2130706433", "127.1", "0.0.0.0", "224.0.0.1", "10.0.0.1.",
+		"LOCALHOST", "localhost.", "LocalHost.", "a.localhost", "A.LOCALHOST.", "%EF%BD%8Cocalhost", "100.64.0.1", "192.0.0.192", "198.18.0.1", "240.0.0.1", "255.255.255.255",
+		"[64:ff9b::7f00:1]", "[64:ff9b::a00:1]", "[64:ff9b:1::a00:1]", "[2002:7f00:1::]", "[2001::1]", "[::]", "[::127.0.0.1]", "[::ffff:127.0.0.1]", "[ff02::1]", "[fc00::1]",
+		"[fe80::1%25eth0]", "[fec0::1]"} {
 		n := &internet{t: t, hosts: map[string]http.HandlerFunc{"https://example.com": basic("https://" + to + "/x")}}
 		_, err := Resolve(t.Context(), mustTag(t, "example.com/a:b"), Options{Transport: n.transport(), Keychain: &keychain{registry: "example.com", config: password}})
 		if err == nil || !strings.Contains(err.Error(), "not a public address") {
@@ -312,9 +328,101 @@ func TestInsideAddresses(t *testing.T) {
 			}
 		}
 	}
-	for _, host := range []string{"example.com", "8.8.8.8", "2001:4860:4860::8888", "s3.eu-central-1.example", "a1b2.example."} {
+	for _, host := range []string{"example.com", "8.8.8.8", "2001:4860:4860::8888", "s3.eu-central-1.example", "a1b2.example.", "EXAMPLE.com", "100.128.0.1",
+		"64:ff9b::808:808", "localhost.example", "xn--bcher-kva.example"} {
 		if !isPublic(host) {
 			t.Errorf("%s is taken for private", host)
+		}
+	}
+}
+
+// What a name stands for is looked at where the connection is made: a name for an address inside is of
+// no use to a registry, unless the registry is in such a network itself.
+func TestNamesOfInsideAddresses(t *testing.T) {
+	n := &internet{t: t, hosts: map[string]http.HandlerFunc{}}
+	transport := n.start()
+	direct := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { serveImage(w) }))
+	t.Cleanup(direct.Close)
+	_, port, err := net.SplitHostPort(direct.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.hosts["https://example.com"] = basic("https://cdn.example.com:" + port + "/x") // the fake Internet has it on loopback
+	for at, allowed := range map[string]bool{
+		"127.0.0.1": true, // as the registry is there
+		"10.0.0.1":  false, "169.254.169.254": false, "100.64.0.1": false, "64:ff9b::a00:1": false, "fe80::1": false, "0.0.0.0": false,
+	} {
+		tag := mustTag(t, "example.com/a:b")
+		r := newRemote(tag.Context(), Options{Transport: transport, Keychain: &keychain{registry: "example.com", config: password}})
+		d := r.guard.dialer()
+		d.Resolver = resolver(t, at)
+		r.guard.others.DialContext = d.DialContext
+		_, err := r.manifest(t.Context(), "b")
+		if (err == nil) != allowed || err != nil && !strings.Contains(err.Error(), "leads to "+at+", which is not a public address") {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+}
+
+// resolver says of every name that it stands for this address.
+func resolver(t *testing.T, at string) *net.Resolver {
+	t.Helper()
+	ip := netip.MustParseAddr(at)
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	go func() {
+		buffer := make([]byte, 512)
+		for {
+			n, from, err := server.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if m.Unpack(buffer[:n]) != nil || len(m.Questions) != 1 {
+				continue
+			}
+			q := m.Questions[0]
+			m.Response, m.Additionals = true, nil
+			h := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}
+			switch {
+			case q.Type == dnsmessage.TypeA && ip.Is4():
+				m.Answers = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.AResource{A: ip.As4()}}}
+			case q.Type == dnsmessage.TypeAAAA && ip.Is6():
+				m.Answers = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.AAAAResource{AAAA: ip.As16()}}}
+			}
+			if answer, err := m.Pack(); err == nil {
+				server.WriteTo(answer, from)
+			}
+		}
+	}()
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
+	}}
+}
+
+// Other hosts may be where the registry is, and on the Internet.
+func TestScopes(t *testing.T) {
+	for _, c := range []struct {
+		registry string // empty: not known, as behind a proxy
+		to       string
+		allowed  bool
+	}{
+		{"", "8.8.8.8:443", true}, {"", "10.0.0.1:443", false}, {"", "127.0.0.1:443", false}, {"", "169.254.169.254:443", false},
+		{"8.8.8.8:443", "[2a00::1]:443", true}, {"8.8.8.8:443", "10.0.0.1:443", false}, {"8.8.8.8:443", "[::1]:443", false},
+		{"10.0.0.1:443", "8.8.8.8:443", true}, {"10.0.0.1:443", "192.168.1.1:443", true}, {"10.0.0.1:443", "[fd00::1]:443", true},
+		{"10.0.0.1:443", "127.0.0.1:443", false}, {"10.0.0.1:443", "169.254.169.254:443", false},
+		{"127.0.0.1:443", "[::1]:443", true}, {"127.0.0.1:443", "10.0.0.1:443", false},
+		{"169.254.1.1:443", "169.254.169.254:443", false},
+	} {
+		g := newGuard(mustTag(t, "example.com/a:b").Registry, Options{})
+		if c.registry != "" {
+			g.reached(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.registry)))
+		}
+		if err := g.control(t.Context(), "tcp", c.to, nil); (err == nil) != c.allowed {
+			t.Errorf("from %q to %s: %v", c.registry, c.to, err)
 		}
 	}
 }

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -76,32 +79,45 @@ func (r *remote) manifest(ctx context.Context, reference string) (manifest, erro
 	if err != nil {
 		return manifest{}, err
 	}
-	m := manifest{data, h.Get("Content-Type"), digestOf(data)}
+	m := manifest{data, mediaType(h), digestOf(data)}
 	if isDigest(reference) && m.digest != reference {
 		return manifest{}, malformed("the registry sent another manifest than %s", reference)
 	}
 	return m, nil
 }
 
+// mediaType returns what an answer is, without parameters such as charset.
+func mediaType(h http.Header) string {
+	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return h.Get("Content-Type")
+	}
+	return t
+}
+
+// nextPage is a link to the next page of a list (RFC 8288; OCI distribution spec, listing referrers).
+var nextPage = regexp.MustCompile(`(?i);\s*rel\s*=\s*("([^"]*\s)?next[\s"]|next\b)`)
+
 // referrers fetches the list of what refers to a digest: of the API or, where there is none, of the tag that
-// takes its place. Nil means that nothing does.
-func (r *remote) referrers(ctx context.Context, digest string) ([]byte, error) {
+// takes its place. Nil means that nothing does. Of a list in pages it is the first one, and there
+// are more.
+func (r *remote) referrers(ctx context.Context, digest string) (list []byte, more bool, err error) {
 	data, h, err := r.get(ctx, "referrers", digest, string(types.OCIImageIndex), MaxManifest)
 	var refused *transport.Error
 	switch {
-	case err == nil && h.Get("Content-Type") == string(types.OCIImageIndex):
-		return data, nil
+	case err == nil && mediaType(h) == string(types.OCIImageIndex):
+		return data, slices.ContainsFunc(h.Values("Link"), nextPage.MatchString), nil
 	case err == nil: // something else answers there
 	case !errors.As(err, &refused):
-		return nil, err
+		return nil, false, err
 	case refused.StatusCode != http.StatusNotFound && refused.StatusCode != http.StatusBadRequest && refused.StatusCode != http.StatusNotAcceptable:
-		return nil, err
+		return nil, false, err
 	}
 	m, err := r.manifest(ctx, digestTag(digest))
 	if isNotFound(err) {
-		return nil, nil
+		return nil, false, nil
 	}
-	return m.data, err
+	return m.data, false, err
 }
 
 // blob fetches a blob of that digest and size.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -52,20 +53,26 @@ func (s *Server) tufFile(x *exchange, r *http.Request) error {
 	if !tufName(name) {
 		return notFound
 	}
+	info, err := fs.Stat(s.cfg.TUF, name) // to open a FIFO would take until somebody writes to it
+	if isAbsent(err) {
+		return notFound
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return notFound
+	}
 	f, err := s.cfg.TUF.Open(name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
+	if isAbsent(err) {
 		return notFound
 	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
 	content, ok := f.(io.ReadSeeker)
-	if !ok || !info.Mode().IsRegular() {
+	if !ok {
 		return notFound
 	}
 	x.Header().Set("Content-Type", "application/octet-stream")
@@ -77,6 +84,22 @@ func (s *Server) tufFile(x *exchange, r *http.Request) error {
 	}
 	http.ServeContent(x, r, "", time.Time{}, content)
 	return nil
+}
+
+// isAbsent reports whether an error says that there is no such file, which is nothing wrong with the
+// server: also that a name is none, that its folder is no folder, or that a symbolic link leads in
+// circles or out of the folder. The latter has no error value of its own, but is the one that the
+// operating system does not say.
+func isAbsent(err error) bool {
+	var failed syscall.Errno
+	switch {
+	case err == nil:
+		return false
+	case errors.As(err, &failed):
+		return errors.Is(err, fs.ErrNotExist) || failed == syscall.ENOTDIR || failed == syscall.ELOOP || failed == syscall.EINVAL
+	}
+	var of *fs.PathError
+	return errors.As(err, &of) && !errors.Is(err, fs.ErrClosed) && !errors.Is(err, fs.ErrPermission)
 }
 
 // maxTUFName is the longest name of a file, in bytes: file systems have no longer ones.

@@ -69,6 +69,11 @@ func TestTUF(t *testing.T) {
 	if err := os.Symlink("../../other.json", filepath.Join(dir, "targets", "link")); err != nil {
 		t.Fatal(err)
 	}
+	for name, to := range map[string]string{"circle.json": "circle.json", "nowhere.json": "nothing.json", "2.root.json": "1.root.json"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +83,7 @@ func TestTUF(t *testing.T) {
 	for path, want := range map[string][3]string{
 		"/tuf/timestamp.json":                {"stamp", "application/json", "no-cache"},
 		"/tuf/root.json":                     {"root", "application/json", "no-cache"},
+		"/tuf/2.root.json":                   {"first", "application/json", "public, max-age=86400"}, // a link inside of the folder
 		"/tuf/1.root.json":                   {"first", "application/json", "public, max-age=86400"},
 		"/tuf//targets/ab.trusted_root.json": {"trust", "application/json", "public, max-age=86400"},
 		"/tuf/targets/cd.rekor.pub":          {"key", "application/octet-stream", "public, max-age=86400"},
@@ -91,7 +97,7 @@ func TestTUF(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/tuf", "/tuf/", "/tuf/2.root.json", "/tuf/targets", "/tuf/targets/", "/tuf/root.key", "/tuf/.x.json", "/tuf/targets/.hidden", "/tuf/other/a.json",
+		"/tuf", "/tuf/", "/tuf/3.root.json", "/tuf/targets", "/tuf/targets/", "/tuf/root.key", "/tuf/.x.json", "/tuf/targets/.hidden", "/tuf/other/a.json",
 		"/tuf/targets/deeper/a.json", "/tuf/targets/deeper", "/tuf/targets.json", "/tuf/../outside.json", "/tuf/%2e%2e/outside.json", "/tuf/..%2foutside.json",
 		"/tuf/targets/..%2f..%2foutside.json", "/tuf/targets/%2e%2e", "/tuf/targets/..%5cx", "/tuf/a%00.json", "/tuf/targets/" + strings.Repeat("x", 300), "/tuf/%ff.json",
 	} {
@@ -99,13 +105,14 @@ func TestTUF(t *testing.T) {
 		if strings.Contains(w.Body.String(), "private") {
 			t.Errorf("%s: %s", path, w.Body)
 		}
-		if strings.HasPrefix(path, "/tuf/2") && w.Header().Get("Cache-Control") != "no-cache" {
+		if strings.HasPrefix(path, "/tuf/3") && w.Header().Get("Cache-Control") != "no-cache" {
 			t.Errorf("%s may be cached as missing: %v", path, w.Header())
 		}
 	}
-	for _, path := range []string{"/tuf/link.json", "/tuf/targets/link"} {
-		if w := g.do("GET", path, ""); w.Code < 400 || w.Body.String() == "private" {
-			t.Errorf("%s, which leads out of the folder: %d %s", path, w.Code, w.Body)
+	// Links that lead out of the folder, or in circles.
+	for _, path := range []string{"/tuf/link.json", "/tuf/targets/link", "/tuf/circle.json", "/tuf/nowhere.json"} {
+		if w := g.want(404, 404, "GET", path, ""); strings.Contains(w.Body.String(), "private") {
+			t.Errorf("%s: %s", path, w.Body)
 		}
 	}
 	g.want(405, 405, "POST", "/tuf/root.json", "")

@@ -63,7 +63,7 @@ type ClaimKind string
 // The claims that can be proved.
 const (
 	ClaimStatement   ClaimKind = "statement"    // the statement is about the artifact and of the type
-	ClaimSignature   ClaimKind = "signature"    // the key or certificate signed the artifact
+	ClaimSignature   ClaimKind = "signature"    // the key or certificate signed the artifact, or the statement
 	ClaimSET         ClaimKind = "set"          // the log promised the entry at a time
 	ClaimCheckpoint  ClaimKind = "checkpoint"   // the log signed the checkpoint
 	ClaimInclusion   ClaimKind = "inclusion"    // the entry is under the checkpoint
@@ -119,10 +119,14 @@ func (r *Result) Explain(c Claim) string {
 	case ClaimStatement:
 		return fmt.Sprintf("the statement is of type %s and about the artifact", clip(r.Statement.PredicateType))
 	case ClaimSignature:
-		if r.Certificate == nil {
-			return fmt.Sprintf("the signature over %v is by the key", r.Artifact)
+		signed, signer := r.Artifact.String(), "the key"
+		if r.Statement != nil {
+			signed = "the statement"
 		}
-		return fmt.Sprintf("the signature over %v is by the certificate's key", r.Artifact)
+		if r.Certificate != nil {
+			signer = "the certificate's key"
+		}
+		return fmt.Sprintf("the signature over %s is by %s", signed, signer)
 	case ClaimSET:
 		e := r.Entries[c.Index]
 		return fmt.Sprintf("the log %s signed that it took in entry %d at %s", e.Log.name(), e.LogIndex, utc(time.Unix(e.IntegratedTime, 0)))

@@ -103,7 +103,7 @@ func isKey(k *sig.Key) bool {
 	}
 	switch pub := k.Public.(type) {
 	case *ecdsa.PublicKey:
-		return pub != nil && pub.Curve != nil && pub.X != nil && pub.Y != nil
+		return pub != nil && pub.Curve != nil
 	case *rsa.PublicKey:
 		return pub != nil && pub.N != nil
 	case ed25519.PublicKey:

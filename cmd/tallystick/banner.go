@@ -53,23 +53,28 @@ func banner(url, key, where string, log logIdentity, guard string) string {
 		fmt.Fprintf(&b, "  %-11s %s\n", row[0], row[1])
 	}
 	fmt.Fprintf(&b, `
-Sign a file and verify it, with cosign v2. (v3: add --use-signing-config=false --new-bundle-format=false
-to sign-blob, and --new-bundle-format=false to verify-blob.)
+Say whom to believe and where to sign. (The server has both files, too: /trusted-root.json and /signing-config.json.)
 
-  export SIGSTORE_REKOR_PUBLIC_KEY=%[2]s
+  tallystick trust root --log-key %[2]s --url %[1]s --out trusted-root.json
+  tallystick trust signing-config --url %[1]s --out signing-config.json
+
+Sign a file and verify it, with cosign 3. (An image: cosign sign, cosign verify, with IMAGE instead of the files.)
+
   cosign generate-key-pair
   echo hello > hello.txt
-  cosign sign-blob --rekor-url %[1]s --key cosign.key --bundle hello.bundle -y hello.txt
-  cosign verify-blob --rekor-url %[1]s --key cosign.pub --bundle hello.bundle hello.txt
+  cosign sign-blob --signing-config signing-config.json --trusted-root trusted-root.json --key cosign.key --bundle hello.bundle -y hello.txt
+  cosign verify-blob --trusted-root trusted-root.json --key cosign.pub --bundle hello.bundle hello.txt
+  tallystick verify --trusted-root trusted-root.json --key cosign.pub --bundle hello.bundle hello.txt
 
-An image:
+The same with cosign 2:
 
-  cosign sign --rekor-url %[1]s --key cosign.key -y IMAGE
-  cosign verify --rekor-url %[1]s --key cosign.pub IMAGE
+  export SIGSTORE_REKOR_PUBLIC_KEY=%[2]s
+  cosign sign-blob --rekor-url %[1]s --key cosign.key --bundle hello.v2 -y hello.txt
+  cosign verify-blob --rekor-url %[1]s --key cosign.pub --bundle hello.v2 hello.txt
 
 Look at the log:
 
-  rekor-cli --rekor_server %[1]s loginfo
+  tallystick log --rekor-url %[1]s --log-key %[2]s
   rekor-cli --rekor_server %[1]s search --artifact hello.txt
 
 `, strings.TrimSuffix(url, "/"), shellWord(key))

@@ -46,6 +46,8 @@ import (
 //	propose NAME FILE [intoto]     writes FILE.json, a proposal: of FILE, or of FILE.dsse
 //	lie NAME URL OLD NEW           starts a proxy in front of a log, $NAME_URL, that replaces text in its answers
 //	holds KEYFILE FILE             FILE, JSON, has an entry that verifies with the log's key
+//	merge FILE FILE OUT            writes to OUT a trusted root with the logs of two
+//	spki KEYFILE                   sets $SPKI, the SHA-256 of the key's SubjectPublicKeyInfo in hexadecimal
 //	checkpoint FILE OUT            writes the active tree's checkpoint in FILE, the JSON of "tallystick log", to OUT
 func TestClientScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -54,6 +56,7 @@ func TestClientScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": start, "quit": quit, "exits": exits, "get": get, "mode": mode, "signer": makeSigner, "sign": sign,
 			"envelope": envelope, "bundle": makeBundle, "propose": propose, "lie": lie, "holds": holds, "checkpoint": checkpoint,
+			"merge": merge, "spki": spki,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Values[serversKey{}] = map[string]*running{}
@@ -222,6 +225,19 @@ func holds(ts *testscript.TestScript, neg bool, args []string) {
 	p, err := trust.VerifyEntry(e)
 	ts.Check(err)
 	fmt.Fprintf(ts.Stdout(), "entry %d\n", p.LogIndex)
+}
+
+func merge(ts *testscript.TestScript, neg bool, args []string) {
+	var one, two map[string]any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &one))
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &two))
+	one["tlogs"] = append(one["tlogs"].([]any), two["tlogs"].([]any)...)
+	writeJSON(ts, args[2], one)
+}
+
+func spki(ts *testscript.TestScript, neg bool, args []string) {
+	block, _ := pem.Decode([]byte(ts.ReadFile(args[0])))
+	ts.Setenv("SPKI", fmt.Sprintf("%x", sha256.Sum256(block.Bytes)))
 }
 
 func checkpoint(ts *testscript.TestScript, neg bool, args []string) {

@@ -55,7 +55,7 @@ func (c *getCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = s.close(err) }()
+	defer func() { err = s.close(ctx, err) }()
 	e, err := c.get(ctx, s.Client)
 	if err != nil {
 		return err

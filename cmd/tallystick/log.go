@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"strconv"
-	"strings"
 
 	"github.com/tallystick/tallystick/client"
 	"github.com/tallystick/tallystick/tlog"
@@ -20,7 +19,7 @@ type logCmd struct {
 func (c *logCmd) Help() string {
 	return `Prints the log's trees with their checkpoints. Each checkpoint has to be signed by the log, and each tree has to extend what was seen of it in earlier runs (of any command, with the same --state): a log that shrinks, forks or loses a tree is caught.
 
-Exit code 0: everything holds. 1: the log could not be asked. 3: something does not hold.`
+Exit code 0: everything holds. 1: the log could not be asked, or what was seen of it not be kept. 3: something does not hold.`
 }
 
 // treeResult is the JSON of one tree.
@@ -45,40 +44,44 @@ func (c *logCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = s.close(err) }()
+	defer func() { err = s.close(ctx, err) }()
 	trees, err := s.Log(ctx)
 	if err != nil {
 		return err
 	}
+	unkept := s.keep(ctx)
+	if refused(unkept) {
+		return unkept
+	}
 	out := p.printer(c.outputFlags)
-	seen := seenSizes(s.before)
 	result := struct {
 		Trees []treeResult `json:"trees"`
 	}{[]treeResult{}}
 	for _, t := range trees {
-		r, err := newTreeResult(t, seen)
+		r, err := newTreeResult(t)
 		if err != nil {
 			return err
 		}
-		out.tree(t, r)
+		out.tree(t, r, unkept == nil)
 		result.Trees = append(result.Trees, r)
 	}
-	return out.end(result)
+	return errors.Join(out.end(result), unkept)
 }
 
-func newTreeResult(t client.Tree, seen map[string]int64) (treeResult, error) {
+func newTreeResult(t client.Tree) (treeResult, error) {
 	id, err := t.Checkpoint.Log.Key.SPKIHash()
 	r := treeResult{
 		TreeID: strconv.FormatInt(t.ID, 10), Active: t.Active, Origin: t.Checkpoint.Origin, TreeSize: t.Checkpoint.Size,
 		RootHash: hexHash(t.Checkpoint.Root), BaseIndex: t.Base, LogID: tlog.Hash(id).String(), PublicKey: string(t.Checkpoint.Log.Key.PEM), Checkpoint: string(t.Signed),
 	}
-	if size, ok := seen[t.Checkpoint.Origin]; ok {
-		r.SeenSize = &size
+	if t.Extends != nil {
+		r.SeenSize = &t.Extends.Size
 	}
 	return r, err
 }
 
-func (o *printer) tree(t client.Tree, r treeResult) {
+// tree prints a tree. kept: the next run will know what was seen of it.
+func (o *printer) tree(t client.Tree, r treeResult, kept bool) {
 	kind := "closed"
 	if t.Active {
 		kind = "takes new entries"
@@ -92,22 +95,12 @@ func (o *printer) tree(t client.Tree, r treeResult) {
 	}
 	o.field("log ID", "%s", r.LogID)
 	o.proved("the log signed this checkpoint")
-	if r.SeenSize != nil {
+	switch {
+	case r.SeenSize != nil:
 		o.proved("it extends what was seen before, at size %d", *r.SeenSize)
-	} else {
+	case kept:
 		o.unproved("this tree was not seen before: from now on it is held to this checkpoint")
+	default:
+		o.unproved("this tree was not seen before")
 	}
-}
-
-// seenSizes returns the sizes that checkpoints speak of, by origin. They come from the
-// state file, and were verified when the client was made.
-func seenSizes(checkpoints [][]byte) map[string]int64 {
-	sizes := map[string]int64{}
-	for _, signed := range checkpoints {
-		text, _, _ := strings.Cut(string(signed), "\n\n")
-		if c, err := tlog.ParseCheckpointText(fmt.Sprintln(text)); err == nil {
-			sizes[c.Origin] = c.Size
-		}
-	}
-	return sizes
 }

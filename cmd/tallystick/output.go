@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 
 	"golang.org/x/term"
 
@@ -94,12 +96,31 @@ func (o *printer) print(line string) {
 // writing, if anything did.
 func (o *printer) end(result any) error {
 	if o.asJSON && o.err == nil {
-		e := json.NewEncoder(o.w)
+		var document bytes.Buffer
+		e := json.NewEncoder(&document)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
-		o.err = e.Encode(result)
+		if o.err = e.Encode(result); o.err == nil {
+			_, o.err = o.w.Write(escapeControls(document.Bytes()))
+		}
 	}
 	return o.err
+}
+
+// escapeControls writes what a terminal would obey as escapes in JSON, which mean the same. Outside of
+// strings, JSON has no such characters.
+func escapeControls(document []byte) []byte {
+	var out strings.Builder
+	for _, r := range string(document) {
+		if r >= 0x7f && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			for _, unit := range utf16.AppendRune(nil, r) {
+				fmt.Fprintf(&out, `\u%04x`, unit)
+			}
+			continue
+		}
+		out.WriteRune(r)
+	}
+	return []byte(out.String())
 }
 
 // clean returns text without what a terminal would obey: control characters, and
@@ -111,6 +132,15 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// cleanLines cleans text of several lines.
+func cleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // refused reports whether an error says that something does not hold, as opposed to

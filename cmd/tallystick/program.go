@@ -42,6 +42,7 @@ type commands struct {
 	Proof       proofCmd                  `cmd:"" help:"Prove that a log holds an entry, or extends what it was."`
 	Log         logCmd                    `cmd:"" help:"Print the state of a log, and hold it to what was seen before."`
 	Verify      verifyCmd                 `cmd:"" help:"Verify a signature or attestation, offline."`
+	Admit       admitCmd                  `cmd:"" help:"Run an admission server for Kubernetes: only images whose signatures a log holds may run."`
 	Check       checkCmd                  `cmd:"" help:"Read a whole log again and compare everything with everything."`
 	Migrate     migrateCmd                `cmd:"" help:"Bring the database's schema up to date; serve does it too."`
 	Trust       trustCmd                  `cmd:"" help:"Write down whom clients should believe: trusted root, signing config, resources for admission controllers, TUF."`
@@ -99,12 +100,13 @@ func (p *program) Run(ctx context.Context, args []string) (code int) {
 		return exitOK
 	case errors.Is(err, errDamage):
 		return exitDamage
-	case errors.As(err, &usage):
-		fmt.Fprintf(p.Stderr, "tallystick: %v\n", err)
-		return exitUsage
 	}
-	fmt.Fprintf(p.Stderr, "tallystick: %v\n", err)
-	if refused(err) {
+	// Strangers wrote a part of it, servers say.
+	fmt.Fprintf(p.Stderr, "tallystick: %s\n", cleanLines(err.Error()))
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case refused(err):
 		return exitRefused
 	}
 	return exitFailure

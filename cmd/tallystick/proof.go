@@ -71,7 +71,7 @@ func (c *proofCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = s.close(err) }()
+	defer func() { err = s.close(ctx, err) }()
 	switch {
 	case c.FirstSize != nil:
 		return c.growth(ctx, p, s.Client)
@@ -164,12 +164,17 @@ func (c *proofCmd) consistency(ctx context.Context, p *program, log *client.Clie
 		}
 		kept = append(kept, cp)
 	}
-	if len(kept) == 1 {
-		now, err := present(ctx, log, kept[0].Origin)
+	switch {
+	case len(kept) == 1:
+		now, err := present(ctx, log, kept[0])
 		if err != nil {
 			return err
 		}
 		kept = append(kept, now)
+	case kept[0].Origin != kept[1].Origin:
+		return usageError{fmt.Errorf("the checkpoints are of two trees, %q and %q", kept[0].Origin, kept[1].Origin)}
+	case kept[0].Size > kept[1].Size:
+		return usageError{fmt.Errorf("the checkpoint of size %d cannot extend the one of size %d: give the older one first", kept[1].Size, kept[0].Size)}
 	}
 	first, second := kept[0], kept[1]
 	path, err := log.Consistency(ctx, first, second)
@@ -186,16 +191,25 @@ func (c *proofCmd) consistency(ctx context.Context, p *program, log *client.Clie
 	return out.end(newGrowthResult(tree, first.Head, second.Head, path))
 }
 
-// present returns the present checkpoint of the tree with an origin.
-func present(ctx context.Context, log *client.Client, origin string) (*verify.Checkpoint, error) {
+// present returns the present checkpoint of the tree of one that was kept.
+func present(ctx context.Context, log *client.Client, kept *verify.Checkpoint) (*verify.Checkpoint, error) {
 	trees, err := log.Log(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range trees {
-		if t.Checkpoint.Origin == origin {
+		switch {
+		case t.Checkpoint.Origin != kept.Origin:
+		case t.Checkpoint.Size < kept.Size:
+			return nil, contradiction("the tree %q had %d entries, and has %d now", kept.Origin, kept.Size, t.Checkpoint.Size)
+		default:
 			return t.Checkpoint, nil
 		}
 	}
-	return nil, &verify.Error{Class: verify.ErrBadProof, Claim: "checkpoint", Err: fmt.Errorf("the log, which signed it, has no tree %q any more", origin)}
+	return nil, contradiction("the tree %q is no longer among those of the log", kept.Origin)
+}
+
+// contradiction is the error of a log that does not stand by a checkpoint that was kept.
+func contradiction(format string, args ...any) error {
+	return &verify.Error{Class: verify.ErrBadProof, Claim: "checkpoint", Err: fmt.Errorf("%w: %w", client.ErrInconsistent, fmt.Errorf(format, args...))}
 }

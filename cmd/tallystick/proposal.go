@@ -56,13 +56,19 @@ func keyText(data []byte) ([]byte, error) {
 			key, err = sig.ParsePublicKey(data)
 		}
 	}
-	if block, _ := pem.Decode(data); block != nil && err != nil && strings.Contains(block.Type, "PRIVATE") {
-		return nil, errors.New("this is a private key: the log takes the public one, and the signature made before")
+	if isPrivateKey(data) {
+		return nil, errors.New("this is a private key: the log takes the public one (cosign.pub), and the signature made before")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("neither a public key nor a certificate: %w", err)
 	}
 	return key.PEM, nil
+}
+
+// isPrivateKey reports whether data is a private key in PEM, encrypted or not.
+func isPrivateKey(data []byte) bool {
+	block, _ := pem.Decode(data)
+	return block != nil && strings.Contains(block.Type, "PRIVATE")
 }
 
 // readSignature reads a signature, raw or in base64.

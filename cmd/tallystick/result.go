@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/tallystick/tallystick/client"
 	"github.com/tallystick/tallystick/entry"
+	"github.com/tallystick/tallystick/sig"
 	"github.com/tallystick/tallystick/tlog"
 )
 
@@ -33,8 +36,13 @@ type entryResult struct {
 }
 
 type keyResult struct {
-	Type  string `json:"type"`
+	Type string `json:"type"`
+	// Of says what a digest of an attestation's entry is of: its envelope or its payload.
+	Of string `json:"of,omitempty"`
+	// Value is, of a public key, the SHA-256 of its SubjectPublicKeyInfo, as "sha256:…".
 	Value string `json:"value"`
+	// PEMSHA256 is the hash by which the log's index knows a public key or certificate: of its PEM.
+	PEMSHA256 string `json:"pemSHA256,omitempty"`
 }
 
 // logEntry is LogEntryAnon of the API.
@@ -94,22 +102,75 @@ func (p *program) entryPrinter(f outputFlags) (*entryPrinter, error) {
 }
 
 // keys returns what the entry speaks of, as far as its body shows it.
-func (o *entryPrinter) keys(e *client.Entry) []tlog.Key {
+func (o *entryPrinter) keys(e *client.Entry) []keyResult {
 	info, err := o.parser.Committed(e.Body)
 	if err != nil {
 		return nil // of a kind, or in a form, that this program does not know
 	}
-	return tlog.SortKeys(info.Keys)
+	var all []keyResult
+	prints, names := fingerprints(e.Body), digestNames(e.Body)
+	for _, k := range tlog.SortKeys(info.Keys) {
+		r := keyResult{Type: k.Type.String(), Value: k.Value}
+		switch k.Type {
+		case tlog.KeyPublicKey:
+			r.Value, r.PEMSHA256 = prints[k.Value], k.Value
+		case tlog.KeyDigest:
+			r.Of = names[k.Value]
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// fingerprints returns the SHA-256 of the SubjectPublicKeyInfo of every key and certificate in
+// a body, whatever its kind, as "sha256:…", by the SHA-256 of its PEM.
+func fingerprints(body []byte) map[string]string {
+	all := map[string]string{}
+	d := json.NewDecoder(bytes.NewReader(body))
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return all // the end
+		}
+		text, _ := token.(string)
+		pem, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || !bytes.Contains(pem, []byte("-----BEGIN")) {
+			continue
+		}
+		key, err := sig.ParsePEM(pem)
+		if err != nil {
+			continue
+		}
+		if hash, err := key.SPKIHash(); err == nil {
+			all[hex.EncodeToString(key.PEMHash[:])] = "sha256:" + hex.EncodeToString(hash[:])
+		}
+	}
+}
+
+// digestNames says what the digests in an attestation's body (of kind dsse or intoto) are of.
+func digestNames(body []byte) map[string]string {
+	type digest struct{ Algorithm, Value string }
+	var b struct {
+		Spec struct {
+			EnvelopeHash, PayloadHash digest
+			Content                   struct{ Hash, PayloadHash digest }
+		}
+	}
+	if json.Unmarshal(body, &b) != nil {
+		return nil
+	}
+	name := func(d digest) string { return strings.ToLower(d.Algorithm + ":" + d.Value) } // as a search key has it
+	return map[string]string{
+		name(b.Spec.EnvelopeHash): "envelope", name(b.Spec.Content.Hash): "envelope",
+		name(b.Spec.PayloadHash): "payload", name(b.Spec.Content.PayloadHash): "payload",
+	}
 }
 
 // result returns an entry for JSON.
 func (o *entryPrinter) result(e *client.Entry) entryResult {
 	r := entryResult{
 		UUID: e.UUID, LogIndex: e.LogIndex, TreeID: strconv.FormatInt(e.TreeID, 10), IntegratedTime: e.IntegratedTime,
-		Kind: e.Kind, Version: e.Version, Body: e.Body, Keys: []keyResult{},
-	}
-	for _, k := range o.keys(e) {
-		r.Keys = append(r.Keys, keyResult{k.Type.String(), k.Value})
+		Kind: e.Kind, Version: e.Version, Body: e.Body, Keys: append([]keyResult{}, o.keys(e)...),
 	}
 	l := logEntry{Body: e.Body, IntegratedTime: e.IntegratedTime, LogID: hex.EncodeToString(e.LogID), LogIndex: e.LogIndex}
 	l.Verification.InclusionProof, l.Verification.SignedEntryTimestamp = inclusionOf(e), e.SET
@@ -142,15 +203,17 @@ func (o *entryPrinter) summary(e *client.Entry) {
 	o.field("UUID", "%s", e.UUID)
 	o.field("logged at", "%s", unixTime(e.IntegratedTime))
 	o.field("kind", "%s %s", e.Kind, e.Version)
-	names := map[tlog.KeyType]string{tlog.KeyDigest: "digest", tlog.KeyPublicKey: "public key", tlog.KeyIdentity: "identity", tlog.KeyIssuer: "issuer"}
 	const most = 20
 	keys := o.keys(e)
 	for _, k := range keys[:min(len(keys), most)] {
-		value := k.Value
-		if k.Type == tlog.KeyPublicKey {
-			value = "sha256:" + value + " (of its PEM)"
+		name := k.Type
+		switch {
+		case k.Of != "":
+			name = k.Of + " digest"
+		case k.PEMSHA256 != "":
+			name = "public key"
 		}
-		o.field(names[k.Type], "%s", value)
+		o.field(name, "%s", k.Value)
 	}
 	if len(keys) > most {
 		o.field("…", "and %d more", len(keys)-most)

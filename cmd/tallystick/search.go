@@ -48,12 +48,16 @@ func (c *searchCmd) query(ctx context.Context, p *program) (q client.Query, err 
 		return q, usageError{errors.New("say what to search for: --artifact, --sha, --image, --email, --subject or --public-key")}
 	case c.Limit <= 0:
 		return q, usageError{errors.New("--limit must be more than 0")}
+	case c.Timeout <= 0:
+		return q, usageError{errTimeout}
 	}
 	q = client.Query{Hash: c.SHA, Email: c.Email, Subject: c.Subject, Any: c.Any}
 	switch {
 	case c.Artifact != "":
 		q.Hash, err = fileDigest(c.Artifact)
 	case c.Image != "":
+		ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+		defer cancel()
 		image, err := p.resolveImage(ctx, c.Image)
 		if err != nil {
 			return q, err
@@ -99,7 +103,7 @@ func (c *searchCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = s.close(err) }()
+	defer func() { err = s.close(ctx, err) }()
 	found, err := s.Search(ctx, q)
 	if err != nil {
 		return err
@@ -135,7 +139,7 @@ func (o *entryPrinter) hit(h *client.Hit) entryResult {
 		o.proved("the log holds it, and it is about what was searched for")
 	} else {
 		o.proved("the log holds it")
-		o.unproved("that it is about what was searched for is the log's word: the entry itself does not say so")
+		o.unproved("not confirmed: only the log says that this entry matches")
 	}
 	r := o.result(h.Entry)
 	r.Confirmed = &h.Confirmed

@@ -96,7 +96,7 @@ type service struct {
 	url       string
 	trust     verify.Material // the authorities beside the log
 	signing   []byte          // the signing config
-	tuf       *os.Root        // the TUF repository; nil if there is none
+	tuf       fs.FS           // the TUF repository; nil if there is none
 	unguarded int64           // size of the tree at a start that found no high-water mark; else 0
 
 	closers []func()
@@ -171,11 +171,8 @@ func (s *service) openMaterial() (err error) {
 	if s.settings.TUFDir == "" {
 		return nil
 	}
-	if s.tuf, err = openTUF(s.settings.TUFDir); err != nil {
-		return err
-	}
-	s.later("closing the TUF repository", s.tuf.Close)
-	return nil
+	s.tuf, err = openTUF(s.settings.TUFDir)
+	return err
 }
 
 // trustedRoot returns the trusted root with all trees of the log.
@@ -331,7 +328,7 @@ func (s *service) answer(ctx context.Context, store storage.Store) error {
 	}
 	config := server.Config{
 		Logs: []server.Log{s.log}, Search: store, Parser: s.parser,
-		TrustedRoot: root, SigningConfig: s.signing,
+		TrustedRoot: root, SigningConfig: s.signing, TUF: s.tuf,
 		ConflictOnDuplicate: set.V1Duplicates == "conflict",
 		MaxBody:             int64(set.MaxBody),
 		MaxAttestation:      int(set.MaxAttestation),
@@ -343,9 +340,6 @@ func (s *service) answer(ctx context.Context, store storage.Store) error {
 		Logger:              s.logger,
 		Registry:            s.registry,
 		HideMetrics:         set.MetricsListen != "",
-	}
-	if s.tuf != nil {
-		config.TUF = s.tuf.FS()
 	}
 	api, err := server.New(config)
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +30,8 @@ type logFlags struct {
 	Timeout         time.Duration `name:"timeout" default:"1m" help:"How long one request may take, with all its tries."`
 }
 
+var errTimeout = errors.New("--timeout must be more than 0")
+
 // session is a log that is spoken to. It keeps what was seen of the log for the next
 // run.
 type session struct {
@@ -39,12 +39,17 @@ type session struct {
 	program *program
 	path    string // of the state file
 	before  [][]byte
-	pin     string // the file with the key, if it was taken from the log
+	kept    bool          // keep was called
+	timeout time.Duration // of keep
+	pin     string        // the file with the key, if it was taken from the log
 }
 
 // open makes the client. Nothing is asked of the log, but its key at the first use.
 func (f *logFlags) open(ctx context.Context, p *program) (*session, error) {
-	s := &session{program: p, path: f.State}
+	if f.Timeout <= 0 {
+		return nil, usageError{errTimeout}
+	}
+	s := &session{program: p, path: f.State, timeout: f.Timeout}
 	dir := p.configDir()
 	if s.path == "" {
 		if dir == "" {
@@ -65,8 +70,12 @@ func (f *logFlags) open(ctx context.Context, p *program) (*session, error) {
 	options.Checkpoints = s.before
 	s.Client, err = client.New(f.RekorURL, trust, options)
 	if err != nil {
+		hint := ""
+		if f.LogURL == "" && len(trust.Material().Logs) > 1 {
+			hint = " (--log-url says which of several trusted logs is meant)"
+		}
 		// Of a log that is not believed any more, say. Nothing was judged yet.
-		return nil, fmt.Errorf("%s, with the state in %s: %v", f.RekorURL, s.path, err)
+		return nil, fmt.Errorf("%s, with the state in %s: %v%s", redacted(f.RekorURL), s.path, err, hint)
 	}
 	return s, nil
 }
@@ -84,7 +93,11 @@ func (f *logFlags) trust(ctx context.Context, s *session, dir string, o client.O
 			return nil, err
 		}
 	}
-	return loadTrust("the key pinned at the first use", s.pin, maxLogKey, verify.TrustLogKey)
+	trust, err := loadTrust("the key pinned at the first use", s.pin, maxLogKey, verify.TrustLogKey)
+	if err != nil {
+		return nil, fmt.Errorf("%w (if that file was never valid, delete it, and the next run takes the key from the log again)", err)
+	}
+	return trust, nil
 }
 
 // firstUse takes the log's key from the log, pins it, and says so.
@@ -95,36 +108,43 @@ func (s *session) firstUse(ctx context.Context, url string, o client.Options) er
 	}
 	trust, err := verify.TrustLogKey(key)
 	if err != nil {
-		return fmt.Errorf("the key that %s gives: %v", url, err)
+		return fmt.Errorf("the key that %s gives: %v", redacted(url), err)
 	}
-	id, err := trust.Material().Logs[0].Key.SPKIHash()
+	pinned := trust.Material().Logs[0].Key
+	id, err := pinned.SPKIHash()
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(s.pin), 0o700); err != nil {
 		return fmt.Errorf("pinning the log's key: %w", err)
 	}
-	file, err := os.OpenFile(s.pin, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	// A hard link, unlike a rename, fails if the name is taken.
+	err = putFile(s.pin, pinned.PEM, os.Link)
 	if errors.Is(err, fs.ErrExist) {
 		return nil // another process was first
 	}
 	if err != nil {
 		return fmt.Errorf("pinning the log's key: %w", err)
 	}
-	_, err = file.Write(key)
-	if err := errors.Join(err, file.Close()); err != nil {
-		return errors.Join(fmt.Errorf("pinning the log's key: %w", err), os.Remove(s.pin))
-	}
-	fmt.Fprintf(s.program.Stderr, "warning: whoever answers at %s is believed from now on, because of --trust-on-first-use: log ID %s, pinned in %s; compare it with what the log's operator says\n", clean(url), tlog.Hash(id), s.pin)
+	s.program.warnOfTrust(url, "from now on", id, ", pinned in "+s.pin)
 	return nil
 }
 
-// close keeps what was seen of the log. Err is what came of its use, and is returned
-// with what helps to understand it.
-func (s *session) close(err error) error {
-	if now := s.Checkpoints(); !slices.EqualFunc(now, s.before, slices.Equal) {
-		if err := writeState(s.path, now); err != nil {
-			fmt.Fprintf(s.program.Stderr, "warning: what was seen of the log could not be kept: %v\n", err)
+// warnOfTrust says that a log's key was taken from the log itself; for how long, and what became of it.
+func (p *program) warnOfTrust(url, howLong string, id tlog.Hash, kept string) {
+	fmt.Fprintf(p.Stderr, "warning: whoever answers at %s is believed %s, because of --trust-on-first-use: log ID %s%s; compare it with what the log's operator says\n", clean(redacted(url)), howLong, id, kept)
+}
+
+// close keeps what was seen of the log, unless that was done. Err is what came of its use, and
+// is returned with what helps to understand it. That nothing could be kept is a warning here, for
+// it does not undo what was done; that the log contradicts itself is an error.
+func (s *session) close(ctx context.Context, err error) error {
+	if !s.kept {
+		switch unkept := s.keep(ctx); {
+		case refused(unkept):
+			err = errors.Join(err, unkept)
+		case unkept != nil:
+			fmt.Fprintf(s.program.Stderr, "warning: %s\n", clean(unkept.Error()))
 		}
 	}
 	switch {
@@ -134,59 +154,6 @@ func (s *session) close(err error) error {
 		return fmt.Errorf("%w (the key that is believed was pinned in %s when --trust-on-first-use was first used)", err, s.pin)
 	}
 	return err
-}
-
-// state is the form of the state file.
-type state struct {
-	// Checkpoints are the newest ones of each tree, as the log signed them.
-	Checkpoints []string `json:"checkpoints"`
-}
-
-// maxState is the most that is read of a state file, in bytes.
-const maxState = 8 << 20
-
-func readState(path string) ([][]byte, error) {
-	data, err := readLimited(path, maxState)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var s state
-	if err == nil {
-		err = json.Unmarshal(data, &s)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the state file %s: %w", path, err)
-	}
-	var all [][]byte
-	for _, c := range s.Checkpoints {
-		all = append(all, []byte(c))
-	}
-	return all, nil
-}
-
-// writeState replaces the file as a whole.
-func writeState(path string, checkpoints [][]byte) error {
-	var s state
-	for _, c := range checkpoints {
-		s.Checkpoints = append(s.Checkpoints, string(c))
-	}
-	data, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // if it was not renamed
-	_, err = file.Write(append(data, '\n'))
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }
 
 // configDir returns where this program keeps files of its user: $XDG_CONFIG_HOME, or
@@ -201,6 +168,15 @@ func (p *program) configDir() string {
 		return filepath.Join(p.Env["AppData"], "tallystick")
 	}
 	return ""
+}
+
+// redacted returns a URL without the password that may be in it.
+func redacted(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return text[strings.LastIndexByte(text, '@')+1:]
+	}
+	return u.Redacted()
 }
 
 // fileName returns the name of a log's files: what a person recognises, and a digest.

@@ -150,8 +150,8 @@ func (s *sources) Validate(*kong.Application) error { return nil }
 
 // Resolve returns the value of a flag that is not on the command line; nil leaves it
 // at its default.
-func (s *sources) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	if !settable(flag) {
+func (s *sources) Resolve(c *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if !settable(flag) || alternativeGiven(c, flag.Name) {
 		return nil, nil
 	}
 	value, origin := s.env[variable(flag.Name)], variable(flag.Name)
@@ -171,6 +171,15 @@ func (s *sources) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 		return nil, fmt.Errorf("%s: %s", origin, strings.TrimPrefix(err.Error(), flag.ShortSummary()+": "))
 	}
 	return value, nil
+}
+
+// alternativeGiven reports whether the command line has another flag that stands in for this
+// one: what is exported for every day must not be in the way of what is said just now.
+func alternativeGiven(c *kong.Context, flag string) bool {
+	others := map[string][]string{"log-key": {"trusted-root", "from-server"}, "trusted-root": {"log-key"}}[flag]
+	return slices.ContainsFunc(c.Path, func(p *kong.Path) bool {
+		return p.Flag != nil && !p.Resolved && slices.Contains(others, p.Flag.Name) && c.FlagValue(p.Flag) != ""
+	})
 }
 
 // strangers returns environment variables that look like settings and are none:

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -89,6 +93,47 @@ func TestClean(t *testing.T) {
 	out.field("name", "%s", "a\x1b[31mb\rc\nd\u202ee\u009bf\u200b\x00g\xff")
 	if want := "  name             a?[31mb?c?d?e?f??g?\n"; b.String() != want {
 		t.Errorf("%q, not %q", b.String(), want)
+	}
+}
+
+// Nor can it in the JSON form, where it stays what it is, of any command.
+func TestCleanJSON(t *testing.T) {
+	var b bytes.Buffer
+	const hostile = "a\x1b[31mb\u009b2Jc\u202ed\x7f"
+	if err := (&program{Stdout: &b}).printer(outputFlags{"json"}).end(object{"subject": hostile}); err != nil {
+		t.Fatal(err)
+	}
+	var got object
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil || got["subject"] != hostile || strings.ContainsAny(b.String(), "\x1b\u009b\u202e\x7f") {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+}
+
+// Nor can it in errors, of which a server writes a part: here the reason phrase.
+func TestCleanErrors(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+				io.WriteString(c, "HTTP/1.1 404 \x1b[31mgone\u202e\u009b2J\x07\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			}
+			c.Close()
+		}
+	}()
+	code, out, errs := run(t, nil, "trust", "root", "--from-server", "http://"+l.Addr().String(), "--trust-on-first-use")
+	if code != exitFailure || out != "" || !strings.Contains(errs, "404 ?[31mgone??2J?\n") || strings.ContainsAny(errs, "\x1b\u202e\u009b\x07") {
+		t.Errorf("%d %q %q", code, out, errs)
+	}
+	if got := cleanLines("a\nb\x1bc\r\nd"); got != "a\nb?c?\nd" {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/tallystick/tallystick/trust"
 )
@@ -30,30 +27,13 @@ type outFlag struct {
 	Out string `name:"out" short:"o" placeholder:"FILE" help:"Write to this file, instead of to standard output."`
 }
 
-// write writes a document: to the file, whole or not at all, or to standard output.
+// write writes a document: to the file, or to standard output.
 func (f *outFlag) write(p *program, document []byte) error {
-	if f.Out == "" || f.Out == "-" {
+	if f.Out == "" || f.Out == "-" || f.Out == "/dev/stdout" {
 		_, err := p.Stdout.Write(document)
 		return err
 	}
-	if old, err := os.ReadFile(f.Out); err == nil && bytes.Equal(old, document) {
-		return nil
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(f.Out), "."+filepath.Base(f.Out)+"-*")
-	if err != nil {
-		return fmt.Errorf("--out: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(document)
-	for _, step := range []func() error{
-		func() error { return tmp.Chmod(0o644) }, tmp.Sync, tmp.Close,
-		func() error { return os.Rename(tmp.Name(), f.Out) },
-	} {
-		if err == nil {
-			err = step()
-		}
-	}
-	if err != nil {
+	if err := writeDocument(f.Out, document); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
 	return nil

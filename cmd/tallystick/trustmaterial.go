@@ -9,16 +9,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"net/http"
 	neturl "net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tallystick/tallystick/sig"
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/tlog"
 	"github.com/tallystick/tallystick/trust"
 	"github.com/tallystick/tallystick/verify"
 )
@@ -157,7 +161,7 @@ func (s *trustSource) material(ctx context.Context, p *program) (verify.Material
 	}
 	url, err := s.publicURL()
 	if err != nil {
-		return m, err
+		return m, s.suggestURL(ctx, err)
 	}
 	switch {
 	case s.FromServer != "" && !s.TrustOnFirstUse:
@@ -184,6 +188,48 @@ func (s *trustSource) publicURL() (string, error) {
 		s.PublicURL = s.FromServer
 	}
 	return s.url()
+}
+
+// suggestURL adds to the error that there is no URL how the log in the storage is named, if that can be found
+// out: serve is told the URL, too, and does not write it down.
+func (s *trustSource) suggestURL(ctx context.Context, missing error) error {
+	if s.PublicURL != "" || s.LogKey != "" {
+		return missing
+	}
+	where, err := s.place()
+	if err != nil {
+		return missing
+	}
+	store, err := where.openReadOnly(ctx)
+	if err != nil {
+		return missing
+	}
+	defer store.Close()
+	trees, err := store.Trees(ctx)
+	if err != nil {
+		return missing
+	}
+	for _, t := range trees {
+		if t.API != storage.APIv1 || t.State != storage.StateActive {
+			continue
+		}
+		if host, _, err := tlog.SplitOriginV1(t.Origin); err == nil {
+			return usageError{fmt.Errorf("say by which URL clients reach the log: --public-url %s (the log in %s is named %s; give the URL that serve has, or prints when it starts)", exampleURL(host), where, host)}
+		}
+	}
+	return missing
+}
+
+// exampleURL is a URL by which a log of that name may be reached.
+func exampleURL(host string) string {
+	ip := net.ParseIP(host)
+	if ip != nil && ip.To4() == nil {
+		host = "[" + host + "]"
+	}
+	if host == "localhost" || ip != nil {
+		return "http://" + host + ":3000"
+	}
+	return "https://" + host
 }
 
 // storedLogs returns the logs in the log's storage. The active one's key has to be that of log.pub.
@@ -277,7 +323,7 @@ func (s *trustSource) serverLogs(ctx context.Context, p *program, url string) ([
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(p.Stderr, "WARNING: believed without proof: %s says that its log ID is %x. Compare it with what the log's operator tells you; whoever answered could be anybody.\n", s.FromServer, hash)
+		p.warnOfTrust(s.FromServer, "this once", hash, "")
 	}
 	return logs, nil
 }
@@ -308,14 +354,38 @@ func ask(ctx context.Context, server, path, accept string) ([]byte, error) {
 	return data, nil
 }
 
-// openTUF opens the folder of a TUF repository to be served.
-func openTUF(dir string) (*os.Root, error) {
-	root, err := os.OpenRoot(dir)
+// tufFolder is the folder of a TUF repository to be served. It is opened for every request: another
+// one may have come in its place.
+type tufFolder string
+
+// openTUF returns the folder, which has to hold a repository now.
+func openTUF(dir string) (fs.FS, error) {
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("--tuf-dir: %w", err)
 	}
-	if _, err := root.Stat("timestamp.json"); err != nil {
-		return nil, errors.Join(fmt.Errorf("--tuf-dir: %s is no TUF repository (tallystick trust tuf init makes one): %w", filepath.Clean(dir), err), root.Close())
+	if _, err := fs.Stat(tufFolder(dir), "timestamp.json"); err != nil {
+		return nil, fmt.Errorf("--tuf-dir: %s is no TUF repository (tallystick trust tuf init makes one): %w", dir, err)
 	}
-	return root, nil
+	return tufFolder(dir), nil
+}
+
+// Open opens a file below the folder, and never waits for somebody who writes to it.
+func (f tufFolder) Open(name string) (fs.File, error) {
+	root, err := os.OpenRoot(string(f))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
+// Stat says what a file below the folder is (fs.StatFS).
+func (f tufFolder) Stat(name string) (fs.FileInfo, error) {
+	root, err := os.OpenRoot(string(f))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Stat(name)
 }

@@ -53,7 +53,7 @@ func (c *uploadCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = s.close(err) }()
+	defer func() { err = s.close(ctx, err) }()
 	bar := p.progress("entries", len(all))
 	var g errgroup.Group
 	g.SetLimit(uploadsAtOnce)
@@ -107,13 +107,11 @@ func (u *upload) failure() error {
 
 // proposals puts together what is to be uploaded, in order.
 func (c *uploadCmd) proposals() ([]*upload, error) {
-	pairs := map[string]string{} // bundles to artifacts
+	ofBundles := make([]string, len(c.Bundle)) // artifacts; "": none was given
 	switch n := len(c.Artifacts); {
 	case n == len(c.Signature):
 	case len(c.Signature) == 0 && n == len(c.Bundle):
-		for i, b := range c.Bundle {
-			pairs[b] = c.Artifacts[i]
-		}
+		ofBundles = c.Artifacts
 	default:
 		return nil, usageError{fmt.Errorf("there are %d artifacts, %d --signature and %d --bundle: each artifact needs its one", n, len(c.Signature), len(c.Bundle))}
 	}
@@ -143,12 +141,12 @@ func (c *uploadCmd) proposals() ([]*upload, error) {
 			return nil, err
 		}
 	}
-	for _, path := range c.Bundle {
+	for i, path := range c.Bundle {
 		data, err := readInput(path)
 		if err != nil {
 			return nil, err
 		}
-		proposal, err := proposeBundle(parser, data, key, pairs[path])
+		proposal, err := proposeBundle(parser, data, key, ofBundles[i])
 		if err := add(path, proposal, err); err != nil {
 			return nil, err
 		}

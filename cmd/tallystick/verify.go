@@ -30,15 +30,29 @@ type verifyCmd struct {
 func (*verifyCmd) Help() string {
 	return `The signature and what belongs to it are in files (--bundle; or --signature or --attestation and others), and no connection is opened. Or they are attached to an image, and are read from its registry. The log is never asked, and trust is only what --trusted-root or --log-key says.
 
-A tag of an image is looked up once; its digest is printed, and is what is verified. Of several signatures of an image one has to hold. No signature at all is a refusal.
+A tag of an image is looked up once; its digest is printed, and is what is verified. Of several signatures of an image one has to hold; the others are left aside ("--"). No signature at all is a refusal.
 
-Exit codes: 0, verified: what is marked "ok" was proved, and is what was asked for. 1, it could not be found out: a file cannot be read, the registry is away. 2, the flags make no sense. 3, refused.
+Exit codes: 0, verified: what is marked "ok" was proved, and is what was asked for. 1, it could not be found out: a file cannot be read, the registry is away. 2, the flags make no sense, or the key or policy that they name. 3, refused.
 
 With --output json, {"verified": true, "kind": "file|digest|image", "name", "artifact": "sha256:…", "claims": [{"kind", "text"}], "entries", "times", "key" or "identity", "statement", "notes"}, or {"verified": false, …, "class": "bad proof", "claim", "error"}. Of an image, "signatures" has the same for each. The classes are those of package verify's errors, and "unavailable" for what could not be found out.`
 }
 
 // Run verifies.
 func (c *verifyCmd) Run(ctx context.Context, p *program) error {
+	report := &verifyReport{subject: &verifySubject{name: c.Artifact}}
+	out := p.printer(c.outputFlags)
+	if err := c.judge(ctx, p, report); err != nil {
+		return report.unavailable(out, err)
+	}
+	// Nothing is printed before everything is known.
+	if err := report.print(out); err != nil {
+		return err
+	}
+	return report.verdict()
+}
+
+// judge fills in the report, as far as it comes. An error is not a verdict.
+func (c *verifyCmd) judge(ctx context.Context, p *program, report *verifyReport) error {
 	trust, err := c.trust()
 	if err != nil {
 		return err
@@ -49,13 +63,13 @@ func (c *verifyCmd) Run(ctx context.Context, p *program) error {
 	}
 	verifier, err := verify.New(trust, policy, verify.Options{Timestamps: timestamp.Verifier{}})
 	if err != nil {
-		return usageError{err}
+		return c.wrong(err)
 	}
 	subject, err := readSubject(c.Artifact, c.AllowHTTPRegistry)
 	if err != nil {
 		return err
 	}
-	report := &verifyReport{subject: subject, policy: policy, notes: append(subject.notes, notes...)}
+	report.subject, report.policy, report.notes = subject, policy, append(subject.notes, notes...)
 	candidates, err := c.candidates(ctx, p, subject, policy.PredicateType != "")
 	if err != nil {
 		return err
@@ -64,11 +78,7 @@ func (c *verifyCmd) Run(ctx context.Context, p *program) error {
 		s.judge(verifier, subject.artifact)
 		report.signatures = append(report.signatures, s)
 	}
-	// Nothing is printed before everything is known.
-	if err := report.print(p.printer(c.outputFlags)); err != nil {
-		return err
-	}
-	return report.verdict()
+	return nil
 }
 
 // trust is whom to believe. Where no log is asked for, it may be nobody.
@@ -156,7 +166,11 @@ func (r *verifyReport) verdict() error {
 		return nil
 	}
 	if len(r.signatures) == 0 {
-		return &verify.Error{Class: verify.ErrPolicy, Claim: "signatures", Err: errors.New("nothing is attached to the image")}
+		kind := "signature"
+		if r.policy.PredicateType != "" {
+			kind = "attestation"
+		}
+		return imageRefusal{fmt.Errorf("no %s is attached to the image", kind)}
 	}
 	for _, s := range r.signatures {
 		if s.Err == nil {
@@ -169,6 +183,16 @@ func (r *verifyReport) verdict() error {
 	if len(r.signatures) == 1 {
 		return r.signatures[0].Err
 	}
-	return &verify.Error{Class: verify.ErrPolicy, Claim: "signatures",
-		Err: fmt.Errorf("none of %d holds; %s: %w", len(r.signatures), r.signatures[0].Source, r.signatures[0].Err)}
+	return imageRefusal{fmt.Errorf("none of %d signatures holds; %s: %w", len(r.signatures), r.signatures[0].Source, r.signatures[0].Err)}
+}
+
+// imageRefusal is a refusal of class verify.ErrPolicy whose text is the reason alone: the class is named after
+// policies, and who reads it would look for a fault in his own.
+type imageRefusal struct{ reason error }
+
+func (e imageRefusal) Error() string { return e.reason.Error() }
+
+// Unwrap makes it a refusal like the others.
+func (e imageRefusal) Unwrap() error {
+	return &verify.Error{Class: verify.ErrPolicy, Claim: "signatures", Err: e.reason}
 }

@@ -467,6 +467,10 @@ func TestVerifyCannot(t *testing.T) {
 	envelope := fixtureNamed(t, "attestation-legacy-key-cosign2")
 	folder := t.TempDir()
 	empty := writeFile(t, "empty", "")
+	private := writeFile(t, "cosign.key", string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED SIGSTORE PRIVATE KEY", Bytes: []byte("x")})))
+	identities := writeFile(t, "identities.json", `{"identities":[{"issuer":"a","subject":"b"}]}`)
+	contradiction := writeFile(t, "contradiction.json", `{"identities":[{"issuer":"a","subject":"b"}],"signedTimestamps":1,"ignoreTimestamps":true}`)
+	withPolicy := func(file string) []string { return append(without(with(good, "--policy", file), "--key"), blob) }
 	for what, c := range map[string]struct {
 		code int
 		args []string
@@ -484,9 +488,12 @@ func TestVerifyCannot(t *testing.T) {
 		"two identities":             {exitUsage, append(with(keyless.args(t), "--certificate-identity-regexp", "a"), blob), "--certificate-identity"},
 		"bad regular expression":     {exitUsage, append(with(without(keyless.args(t), "--certificate-identity"), "--certificate-identity-regexp", "("), blob), "missing closing"},
 		"key is not there":           {exitFailure, append(with(good, "--key", "absent"), blob), "--key: open absent"},
-		"key is something else":      {exitUsage, append(with(good, "--key", blob), blob), "key 0"},
+		"key is something else":      {exitUsage, append(with(good, "--key", blob), blob), "not a public key"},
+		"key is private":             {exitUsage, append(with(good, "--key", private), blob), "this is a private key; give the public one (cosign.pub)"},
+		"key is a certificate":       {exitUsage, append(with(good, "--key", f.path("fulcio.pem")), blob), "this is a certificate"},
 		"no SCTs to be had":          {exitUsage, append(without(keyless.args(t), "--insecure-ignore-sct"), blob), "--insecure-ignore-sct"},
-		"no CA":                      {exitUsage, append(with(without(keyless.args(t), "--trusted-root"), "--log-key", f.path("log.pub")), blob), "no certificate authority"},
+		"no CA":                      {exitUsage, append(with(without(keyless.args(t), "--trusted-root"), "--log-key", f.path("log.pub")), blob), "use a --trusted-root that has one, or --ca-roots"},
+		"no CA, a policy":            {exitUsage, without(with(withPolicy(identities), "--log-key", f.path("log.pub")), "--trusted-root"), "--policy " + identities + ": no certificate authority is trusted"},
 		"no TSA":                     {exitUsage, append(with(append(without(good, "--trusted-root"), "--use-signed-timestamps"), "--log-key", f.path("log.pub")), blob), "no timestamp authority"},
 		"chain and roots":            {exitUsage, append(with(with(good, "--certificate-chain", f.path("fulcio.pem")), "--ca-roots", f.path("fulcio.pem")), blob), "does not go together"},
 		"intermediates alone":        {exitUsage, append(with(good, "--ca-intermediates", f.path("fulcio.pem")), blob), "--ca-roots"},
@@ -496,8 +503,11 @@ func TestVerifyCannot(t *testing.T) {
 		"chain in the wrong order":   {exitFailure, append(with(good, "--timestamp-certificate-chain", f.path("fulcio.pem")), blob), "timestamps"},
 		"type":                       {exitUsage, append(with(good, "--type", "spdy"), blob), "--type"},
 		"policy and key":             {exitUsage, append(with(good, "--policy", blob), blob), "--policy says everything"},
-		"policy is something else":   {exitFailure, append(without(with(good, "--policy", blob), "--key"), blob), "policy"},
-		"policy with unknown member": {exitFailure, append(without(with(good, "--policy", writeFile(t, "p", `{"keys":[{"pem":"x"}],"subjectRegExp":"a"}`)), "--key"), blob), "subjectRegExp"},
+		"policy is something else":   {exitUsage, withPolicy(blob), "tallystick: --policy " + blob + ": "},
+		"policy is not there":        {exitFailure, withPolicy("absent"), "--policy: open absent"},
+		"policy contradicts itself":  {exitUsage, withPolicy(contradiction), "tallystick: --policy " + contradiction + ": it demands timestamps, and ignores them"},
+		"policy cannot be met":       {exitUsage, withPolicy(writeFile(t, "p", `{"identities":[{"issuer":"a","subject":"b"}],"scts":9}`)), ": it demands SCTs"},
+		"policy with unknown member": {exitUsage, withPolicy(writeFile(t, "p", `{"keys":[{"pem":"x"}],"subjectRegExp":"a"}`)), "subjectRegExp"},
 		"witness policy is empty":    {exitUsage, append(with(good, "--witness-policy", empty), blob), "no quorum"},
 		"no signature":               {exitUsage, append(without(good, "--bundle"), blob), "say where the signature is"},
 		"no signature, a digest":     {exitUsage, append(without(good, "--bundle"), f.Digest), "say where the signature is"},
@@ -514,14 +524,14 @@ func TestVerifyCannot(t *testing.T) {
 		"two entries":                {exitUsage, append(with(envelope.args(t), "--entry", f.path(f.Entry)), f.Digest), "both say"},
 		"a tag, and a bundle":        {exitUsage, append(slices.Clone(good), "127.0.0.1:1/test/app:v1"), "by its digest"},
 		"artifact is a folder":       {exitFailure, append(slices.Clone(good), folder), "not a regular file"},
-		"artifact is a misspelling":  {exitUsage, append(without(good, "--bundle"), "blob.tx"), "is no file"},
-		"artifact has no tag":        {exitUsage, append(without(good, "--bundle"), "127.0.0.1:1/test/app"), "is no file"},
-		"short digest":               {exitUsage, append(slices.Clone(good), "sha256:00"), "is no file"},
+		"artifact is a misspelling":  {exitUsage, append(without(good, "--bundle"), "blob.tx"), "tallystick: no such file: blob.tx; nor"},
+		"artifact has no tag":        {exitUsage, append(without(good, "--bundle"), "127.0.0.1:1/test/app"), "no such file"},
+		"short digest":               {exitUsage, append(slices.Clone(good), "sha256:00"), "no such file"},
 		"no artifact":                {exitUsage, good, "artifact"},
 		"unknown output":             {exitUsage, append(with(good, "--output", "yaml"), blob), "--output"},
 	} {
 		code, out, errs := verifying(t, c.args...)
-		if code != c.code || !strings.Contains(errs, c.says) || out != "" {
+		if code != c.code || !strings.Contains(errs, c.says) || strings.Contains(errs, "policy not met") || out != "" {
 			t.Errorf("%s: exit code %d, not %d, or without %q:\n%s%s", what, code, c.code, c.says, out, errs)
 		}
 	}
@@ -675,6 +685,9 @@ func TestVerifyJSON(t *testing.T) {
 		if c.Text == "" {
 			t.Errorf("claim %s has no text", c.Kind)
 		}
+		if c.Kind == "signature" && c.Text != "the signature over the statement is by the certificate's key" {
+			t.Errorf("claim %s: %s", c.Kind, c.Text)
+		}
 	}
 	if want := []string{"statement", "signature", "set", "checkpoint", "inclusion", "body", "timestamp", "certificate", "identity"}; !slices.Equal(kinds, want) {
 		t.Errorf("claims %q, not %q", kinds, want)
@@ -699,6 +712,38 @@ func TestVerifyJSON(t *testing.T) {
 	code, out, _ = verifying(t, append(f.args(t), "-o", "json", f.path("image.json"))...)
 	if d = (verifyDocument{}); json.Unmarshal([]byte(out), &d) != nil || code != exitRefused || d.Verified || d.Class != "wrong artifact" || d.Claim != "artifact" || d.Error == "" || len(d.Claims) != 0 || len(d.Entries) != 0 {
 		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// What could not be found out has a document, too. Wrong flags have none.
+func TestVerifyUnavailable(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	f := fixtureNamed(t, "blob-bundle-key-cosign3")
+	image := startImages(t)
+	missing := filepath.Join(t.TempDir(), "missing")
+	for name, c := range map[string]struct {
+		args                 []string
+		kind, name, artifact string
+	}{
+		"no bundle":       {append(f.who(), "--bundle", missing, f.path(f.Artifact)), "file", f.path(f.Artifact), f.Digest},
+		"no tag":          {append(f.who(), image.name(":missing")), "image", image.name(":missing"), ""},
+		"no trusted root": {append(with(f.args(t), "--trusted-root", missing), f.path(f.Artifact)), "", f.path(f.Artifact), ""},
+	} {
+		code, out, errs := verifying(t, append(c.args, "--output", "json")...)
+		var d verifyDocument
+		if err := json.Unmarshal([]byte(out), &d); err != nil || code != exitFailure || errs == "" || !strings.Contains(out, `"verified": false`) {
+			t.Errorf("%s: exit code %d, %q, %q", name, code, out, errs)
+			continue
+		}
+		if d.Verified || d.Class != "unavailable" || d.Error == "" || d.Kind != c.kind || d.Name != c.name || d.Artifact != c.artifact && c.artifact != "" || c.artifact == "" && d.Artifact != "" {
+			t.Errorf("%s: %s", name, out)
+		}
+		if code, out, errs = verifying(t, c.args...); code != exitFailure || out != "" || errs == "" {
+			t.Errorf("%s as text: exit code %d, %q, %q", name, code, out, errs)
+		}
+	}
+	if code, out, _ := verifying(t, append(f.args(t), "--output", "json", "neither/a/file nor an image")...); code != exitUsage || out != "" {
+		t.Errorf("no artifact: exit code %d, %q", code, out)
 	}
 }
 

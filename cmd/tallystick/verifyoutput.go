@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
-	"unicode"
-	"unicode/utf16"
 
 	"github.com/tallystick/tallystick/sig"
 	"github.com/tallystick/tallystick/verify"
@@ -21,28 +19,34 @@ func (r *verifyReport) print(out *printer) error {
 		out.field("digest", "%v", r.subject.artifact)
 	}
 	several := r.subject.image != nil && len(r.signatures) != 1
+	// Those that hold come first. Beside them, the others do not count.
+	var good, bad []*signature
 	for _, s := range r.signatures {
+		if s.result != nil {
+			good = append(good, s)
+		} else {
+			bad = append(bad, s)
+		}
+	}
+	for _, s := range slices.Concat(good, bad) {
 		if s.Source != "" {
 			out.field("signature", "%s", s.Source)
 		}
-		if s.result == nil {
+		switch {
+		case s.result != nil:
+			for _, c := range s.result.Claims {
+				out.proved("%s", s.result.Explain(c))
+			}
+		case len(good) > 0:
+			out.unproved("left aside: %v", s.Err)
+		default:
 			out.failed("%v", s.Err)
-			continue
-		}
-		for _, c := range s.result.Claims {
-			out.proved("%s", s.result.Explain(c))
 		}
 	}
 	for _, note := range r.notes {
 		out.unproved("%s", note)
 	}
-	n := 0
-	for _, s := range r.signatures {
-		if s.result != nil {
-			n++
-		}
-	}
-	switch {
+	switch n := len(good); {
 	case n > 0 && several:
 		out.print(out.paint(green, fmt.Sprintf("verified: %d of %d signatures", n, len(r.signatures))))
 	case n > 0:
@@ -52,11 +56,21 @@ func (r *verifyReport) print(out *printer) error {
 	default:
 		out.print(out.paint(red, "NOT verified"))
 	}
-	document, err := json.Marshal(r.document())
-	if err != nil {
+	return out.end(r.document())
+}
+
+// unavailable writes, if the output is JSON, that it could not be found out, and returns why not. Wrong flags have no
+// such form: nothing was tried.
+func (r *verifyReport) unavailable(out *printer, err error) error {
+	var usage usageError
+	if !out.asJSON || errors.As(err, &usage) {
 		return err
 	}
-	return out.end(json.RawMessage(escapeControls(document)))
+	d := verifyDocument{Kind: r.subject.kind, Name: r.subject.name, Notes: r.notes, verdictDocument: refusedDocument(err)}
+	if digest := r.subject.artifact.String(); digest != (verify.Artifact{}).String() {
+		d.Artifact = digest // else it is what could not be found out
+	}
+	return errors.Join(err, out.end(d))
 }
 
 // The JSON form. Its members are explained in the command's help and in the documents; what is there is
@@ -194,19 +208,3 @@ func provedDocument(r *verify.Result, p verify.Policy) verdictDocument {
 }
 
 func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// escapeControls writes what a terminal would obey as escapes in JSON, which mean the same. Outside of
-// strings, JSON has no such characters.
-func escapeControls(document []byte) []byte {
-	var out strings.Builder
-	for _, r := range string(document) {
-		if r >= 0x7f && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
-			for _, unit := range utf16.AppendRune(nil, r) {
-				fmt.Fprintf(&out, `\u%04x`, unit)
-			}
-			continue
-		}
-		out.WriteRune(r)
-	}
-	return []byte(out.String())
-}

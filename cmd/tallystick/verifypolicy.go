@@ -160,7 +160,7 @@ var predicateTypes = map[string]string{
 // policy returns the policy, and what it leaves aside, in words.
 func (c *verifyCmd) policy(trust *verify.Trust) (verify.Policy, []string, error) {
 	if c.Policy != "" {
-		return c.policyFile()
+		return c.policyFile(trust)
 	}
 	p := verify.Policy{}
 	var notes []string
@@ -181,6 +181,9 @@ func (c *verifyCmd) policy(trust *verify.Trust) (verify.Policy, []string, error)
 		p.Witnesses = cmp.Or(string(text), "\n") // an empty file is no policy, and refused
 	}
 	m := trust.Material()
+	if len(p.Identities) > 0 && len(m.CertificateAuthorities) == 0 {
+		return p, nil, usageError{errNoAuthority}
+	}
 	switch demanded := c.UseSignedTimestamps || c.TimestampCertificateChain != ""; {
 	case demanded && len(m.TimestampAuthorities) == 0:
 		return p, nil, usageError{errors.New("--use-signed-timestamps: no timestamp authority is trusted; --trusted-root or --timestamp-certificate-chain says whom to believe")}
@@ -213,6 +216,9 @@ func (c *verifyCmd) policy(trust *verify.Trust) (verify.Policy, []string, error)
 	return p, notes, nil
 }
 
+// errNoAuthority says what keyless signatures need.
+var errNoAuthority = errors.New("no certificate authority is trusted that could have issued the signer's certificate: use a --trusted-root that has one, or --ca-roots")
+
 // signers says who has to have signed.
 func (f *verifyPolicy) signers(p *verify.Policy) error {
 	extensions := map[string]string{}
@@ -237,6 +243,14 @@ func (f *verifyPolicy) signers(p *verify.Policy) error {
 		if err != nil {
 			return fmt.Errorf("--key: %w", err)
 		}
+		switch parsed, err := sig.ParsePEM(key); {
+		case isPrivateKey(key):
+			return usageError{fmt.Errorf("--key %s: this is a private key; give the public one (cosign.pub)", f.Key)}
+		case err != nil:
+			return usageError{fmt.Errorf("--key %s: not a public key: %w", f.Key, err)}
+		case parsed.Certificates != nil:
+			return usageError{fmt.Errorf("--key %s: this is a certificate; give the public key", f.Key)}
+		}
 		p.Keys = []verify.PublicKey{{PEM: key}}
 		return nil
 	case !keyless:
@@ -251,7 +265,7 @@ func (f *verifyPolicy) signers(p *verify.Policy) error {
 }
 
 // policyFile reads --policy. No other flag of the policy may be there: it would not be clear which counts.
-func (c *verifyCmd) policyFile() (verify.Policy, []string, error) {
+func (c *verifyCmd) policyFile(trust *verify.Trust) (verify.Policy, []string, error) {
 	rest := c.verifyPolicy
 	rest.Policy = ""
 	if rest != (verifyPolicy{}) {
@@ -262,8 +276,27 @@ func (c *verifyCmd) policyFile() (verify.Policy, []string, error) {
 		return verify.Policy{}, nil, fmt.Errorf("--policy: %w", err)
 	}
 	p, err := verify.ParsePolicy(data)
+	if err == nil && len(p.Identities) > 0 && len(trust.Material().CertificateAuthorities) == 0 {
+		err = errNoAuthority
+	}
 	if err != nil {
-		return verify.Policy{}, nil, fmt.Errorf("--policy %s: %v", c.Policy, err) // not of the signature: see refused
+		return verify.Policy{}, nil, c.wrong(err)
 	}
 	return p, nil, nil
+}
+
+// wrong says what is wrong with the policy. Nothing was judged yet, so that it is an error of use, and the
+// class of package verify's error, which says that something is not met, is left out.
+func (c *verifyPolicy) wrong(err error) error {
+	var e *verify.Error
+	if errors.As(err, &e) {
+		err = e.Err
+		if e.Claim != "" && e.Claim != "policy" {
+			err = fmt.Errorf("%s: %w", e.Claim, e.Err)
+		}
+	}
+	if c.Policy != "" {
+		err = fmt.Errorf("--policy %s: %w", c.Policy, err)
+	}
+	return usageError{err}
 }

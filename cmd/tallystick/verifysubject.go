@@ -64,7 +64,7 @@ func readSubject(argument string, allowHTTP bool) (*verifySubject, error) {
 		}
 		return s, nil
 	}
-	return nil, usageError{fmt.Errorf("%q is no file; nor is it a digest (%w) or an image with its registry and a tag or digest (%w)", argument, notDigest, notImage)}
+	return nil, usageError{fmt.Errorf("no such file: %s; nor is it a digest (sha256: and 64 hexadecimal digits) or the full name of an image (with its registry, and a tag or digest)", clean(argument))}
 }
 
 func readArtifact(path string) (verify.Artifact, error) {

@@ -82,7 +82,7 @@ func (c *change) verify() error {
 func (c *change) verifyFiles() error {
 	for name, info := range c.targets.Signed.Targets {
 		hash := hex.EncodeToString(info.Hashes["sha256"])
-		path := "targets/" + hash + "." + name
+		path := targetsDir + "/" + hash + "." + name
 		if slices.ContainsFunc(c.pending, func(f file) bool { return f.path == path }) {
 			continue
 		}

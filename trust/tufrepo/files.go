@@ -2,6 +2,7 @@ package tufrepo
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,11 +12,15 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
+
+// targetsDir is the folder of the files that are delivered.
+const targetsDir = "targets"
 
 // Modes of what everybody may read.
 const (
@@ -64,75 +69,132 @@ func (c *change) write(dir string, f file) error {
 	return nil
 }
 
-// publishWhole writes a new repository beside its place, and puts it there in one step.
-func (c *change) publishWhole() (err error) {
-	dir := filepath.Clean(c.repository.Dir)
-	if err := os.MkdirAll(filepath.Dir(dir), dirMode); err != nil {
-		return fmt.Errorf("making the repository: %w", err)
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-*")
-	if err != nil {
-		return fmt.Errorf("making the repository: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	whole := *c
-	whole.repository.Dir = tmp
-	if err := whole.publish(); err != nil {
-		return err
-	}
-	c.written = whole.written
-	if err := os.Chmod(tmp, dirMode); err != nil {
-		return fmt.Errorf("making the repository: %w", err)
-	}
-	if err := os.Rename(tmp, dir); err != nil { // replaces an empty folder
-		return fmt.Errorf("making the repository: %w", err)
-	}
-	return syncDir(filepath.Dir(dir))
+// place is where a new repository is written.
+type place struct {
+	dir   string // the repository's folder
+	tmp   string // a folder beside it, to take its place; empty if the folder is there already
+	whole bool   // it was written
 }
 
-// checkEmpty refuses a folder that holds something.
-func checkEmpty(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+// newPlace refuses a folder that holds something, and finds out whether a repository can be
+// written: beside a folder that is not there, to be put there in one step; else in the folder,
+// which may be one that cannot be replaced: a symbolic link, a mount point, the working directory.
+func newPlace(dir string) (*place, error) {
+	p := &place{dir: filepath.Clean(dir)}
+	entries, err := os.ReadDir(p.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Lstat(p.dir); err == nil {
+			return nil, fmt.Errorf("%s is a symbolic link to what is not there", dir)
+		}
+		if err := os.MkdirAll(filepath.Dir(p.dir), dirMode); err != nil {
+			return nil, err
+		}
+		p.tmp, err = os.MkdirTemp(filepath.Dir(p.dir), "."+filepath.Base(p.dir)+"-*")
+		return p, err
+	case err != nil:
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.Name() != "lost+found" { // which new file systems have
+			return nil, fmt.Errorf("%s is there already, and not empty; to bring a repository up to date, refresh it", dir)
+		}
+	}
+	f, err := os.CreateTemp(p.dir, ".tallystick-*")
+	if err != nil {
+		return nil, err
+	}
+	return p, errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// discard takes away what was written beside the folder, unless it is whole.
+func (p *place) discard() error {
+	if p.tmp == "" || p.whole {
 		return nil
 	}
-	if err == nil && len(entries) > 0 {
-		err = fmt.Errorf("%s is there already, and not empty; to bring a repository up to date, refresh it", dir)
+	return os.RemoveAll(p.tmp)
+}
+
+// publishWhole writes a new repository: all of it, or nothing.
+func (c *change) publishWhole(to *place) error {
+	if to.tmp == "" {
+		err := c.publish()
+		if err != nil {
+			return errors.Join(err, c.unpublish())
+		}
+		to.whole = true
+		return nil
 	}
+	beside := *c
+	beside.repository.Dir = to.tmp
+	if err := beside.publish(); err != nil {
+		return err
+	}
+	c.written = beside.written
+	if err := os.Chmod(to.tmp, dirMode); err != nil {
+		return fmt.Errorf("making the repository: %w", err)
+	}
+	if err := os.Rename(to.tmp, to.dir); err != nil {
+		return fmt.Errorf("making the repository: %w", err)
+	}
+	to.whole = true
+	return syncDir(filepath.Dir(to.dir))
+}
+
+// unpublish takes away what this change wrote.
+func (c *change) unpublish() (err error) {
+	for _, f := range slices.Backward(c.written) {
+		err = errors.Join(err, os.Remove(filepath.Join(c.repository.Dir, filepath.FromSlash(f))))
+	}
+	if e := os.Remove(filepath.Join(c.repository.Dir, targetsDir)); !errors.Is(e, fs.ErrNotExist) {
+		err = errors.Join(err, e)
+	}
+	c.written = nil
 	return err
 }
 
-// versions returns the highest version of which the folder has a file, for each role.
-func versions(dir string) (map[string]int64, error) {
+// maxVersion is the highest version of metadata that is read or made: of the JSON parsers that clients
+// use, all keep such a number.
+const maxVersion = 1<<53 - 1
+
+// versions returns the versions of which the folder has a file, for each role, the highest first.
+// Names with higher ones than maxVersion are none of ours.
+func versions(dir string) (map[string][]int64, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("reading the repository: %w", err)
 	}
-	highest := map[string]int64{}
+	all := map[string][]int64{}
 	for _, e := range entries {
 		number, rest, _ := strings.Cut(e.Name(), ".")
 		n, err := strconv.ParseInt(number, 10, 64)
-		if role, ok := strings.CutSuffix(rest, ".json"); ok && err == nil && n > highest[role] {
-			highest[role] = n
+		if err != nil || n < 1 || n > maxVersion || strconv.FormatInt(n, 10) != number {
+			continue
+		}
+		if role, ok := strings.CutSuffix(rest, ".json"); ok {
+			all[role] = append(all[role], n)
 		}
 	}
-	return highest, nil
+	for _, list := range all {
+		slices.SortFunc(list, func(a, b int64) int { return cmp.Compare(b, a) })
+	}
+	return all, nil
 }
 
 // readFile reads a regular file below dir, of at most limit bytes.
 func readFile(dir, name string, limit int64) ([]byte, error) {
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	info, err := os.Stat(filepath.Join(dir, name)) // to open a FIFO would take until somebody writes to it
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a file", path.Join(dir, name))
 	}
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		err = fmt.Errorf("%s has more than %d bytes", path.Join(dir, name), limit)

@@ -16,17 +16,21 @@ func (c *change) load() error {
 	if err := c.loadRoots(); err != nil {
 		return err
 	}
-	var err error
-	if c.highest, err = versions(c.repository.Dir); err != nil {
+	there, err := versions(c.repository.Dir)
+	if err != nil {
 		return err
 	}
-	if c.targets, err = newest(c, metadata.TARGETS, metadata.Targets()); err != nil {
+	c.highest = map[string]int64{}
+	for role, list := range there {
+		c.highest[role] = list[0]
+	}
+	if c.targets, err = newest(c, metadata.TARGETS, there, metadata.Targets()); err != nil {
 		return err
 	}
 	if c.targets == nil {
 		return fmt.Errorf("%s holds no targets that its root's keys signed", c.repository.Dir)
 	}
-	if c.snapshot, err = newest(c, metadata.SNAPSHOT, metadata.Snapshot()); err != nil {
+	if c.snapshot, err = newest(c, metadata.SNAPSHOT, there, metadata.Snapshot()); err != nil {
 		return err
 	}
 	return c.loadTimestamp()
@@ -95,12 +99,9 @@ func (c *change) loadTimestamp() error {
 
 // newest returns the role's metadata of the highest version that the root's keys signed; nil if
 // there is none.
-func newest[T metadata.Roles](c *change, role string, empty *metadata.Metadata[T]) (*metadata.Metadata[T], error) {
-	for n := c.highest[role]; n > 0; n-- {
+func newest[T metadata.Roles](c *change, role string, there map[string][]int64, empty *metadata.Metadata[T]) (*metadata.Metadata[T], error) {
+	for _, n := range there[role] {
 		data, err := readFile(c.repository.Dir, fmt.Sprintf("%d.%s.json", n, role), maxMetadata)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the repository: %w", err)
 		}

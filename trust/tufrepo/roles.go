@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tallystick/tallystick/trust"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -45,15 +46,23 @@ func (c *change) newTargets(files []trust.Target) error {
 	}
 	for _, f := range files {
 		name := hex.EncodeToString(infos[f.Name].Hashes["sha256"]) + "." + f.Name
-		c.pending = append(c.pending, file{"targets/" + name, f.Content, true})
+		c.pending = append(c.pending, file{targetsDir + "/" + name, f.Content, true})
 	}
 	return c.signTargets(infos)
 }
 
 func (c *change) signTargets(infos map[string]*metadata.TargetFiles) error {
-	t := metadata.Targets(c.repository.expiry(metadata.TARGETS))
+	var replaced time.Time
+	if c.targets != nil {
+		replaced = c.targets.Signed.Expires
+	}
+	version, expires, err := c.next(metadata.TARGETS, replaced)
+	if err != nil {
+		return err
+	}
+	t := metadata.Targets(expires)
 	t.Signed.Targets = infos
-	t.Signed.Version = c.highest[metadata.TARGETS] + 1
+	t.Signed.Version = version
 	if err := signRole(c, metadata.TARGETS, t); err != nil {
 		return err
 	}
@@ -113,9 +122,17 @@ func (c *change) renewSnapshot() error {
 		c.setDue(metadata.SNAPSHOT)
 		return nil
 	}
-	s := metadata.Snapshot(c.repository.expiry(metadata.SNAPSHOT))
+	var replaced time.Time
+	if c.snapshot != nil {
+		replaced = c.snapshot.Signed.Expires
+	}
+	version, expires, err := c.next(metadata.SNAPSHOT, replaced)
+	if err != nil {
+		return err
+	}
+	s := metadata.Snapshot(expires)
 	s.Signed.Meta[targetsFile] = metadata.MetaFile(c.targets.Signed.Version)
-	s.Signed.Version = c.highest[metadata.SNAPSHOT] + 1
+	s.Signed.Version = version
 	if err := signRole(c, metadata.SNAPSHOT, s); err != nil {
 		return err
 	}
@@ -135,14 +152,31 @@ func (c *change) renewTimestamp() error {
 		c.setDue(metadata.TIMESTAMP)
 		return nil
 	}
-	t := metadata.Timestamp(c.repository.expiry(metadata.TIMESTAMP))
+	var replaced time.Time
+	if c.timestamp != nil {
+		replaced = c.timestamp.Signed.Expires
+	}
+	version, expires, err := c.next(metadata.TIMESTAMP, replaced)
+	if err != nil {
+		return err
+	}
+	t := metadata.Timestamp(expires)
 	t.Signed.Meta[snapshotFile] = metadata.MetaFile(c.snapshot.Signed.Version)
-	t.Signed.Version = c.highest[metadata.TIMESTAMP] + 1
+	t.Signed.Version = version
 	if err := signRole(c, metadata.TIMESTAMP, t); err != nil {
 		return err
 	}
 	c.timestamp = t
 	return nil
+}
+
+// next returns version and expiry of what a role signs now, in place of something with that expiry.
+func (c *change) next(role string, replaced time.Time) (version int64, expires time.Time, err error) {
+	if c.highest[role] >= maxVersion {
+		return 0, expires, fmt.Errorf("after version %d of %s there is none", c.highest[role], role)
+	}
+	expires, err = c.repository.newExpiry(role, replaced)
+	return c.highest[role] + 1, expires, err
 }
 
 // signRole signs with all keys of a role that are at hand.

@@ -29,7 +29,9 @@ func (c *change) renewRoot(rotate []string) error {
 		return err
 	}
 	root.Signed.Version++
-	root.Signed.Expires = c.repository.expiry(metadata.ROOT)
+	if root.Signed.Expires, err = c.repository.newExpiry(metadata.ROOT, old.Signed.Expires); err != nil {
+		return err
+	}
 	for _, role := range rotate {
 		var keys []*key
 		for range old.Signed.Roles[role].Threshold {

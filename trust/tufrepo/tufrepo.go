@@ -83,18 +83,25 @@ type RoleState struct {
 }
 
 // Init makes the repository, in a folder that does not exist or is empty: all of it, or
-// nothing. Keys that are not there are made: one a role (ECDSA P-256, mode 0600), ROLE.key, and
-// threshold root keys, of which all sign and that many have to.
-func (r Repository) Init(targets []trust.Target, threshold int) (*State, error) {
+// nothing. (If the program is killed while it writes into a folder that was there, a part
+// stays, without timestamp.json.) Keys that are not there are made: one a role (ECDSA P-256, mode
+// 0600), ROLE.key, and threshold root keys, of which all sign and that many have to. They
+// are made when the folder was found fit to write to.
+func (r Repository) Init(targets []trust.Target, threshold int) (_ *State, err error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
 	if threshold < 1 || threshold > maxKeyFiles/2 {
 		return nil, fmt.Errorf("a threshold of %d root keys is not between 1 and %d", threshold, maxKeyFiles/2)
 	}
-	if err := checkEmpty(r.Dir); err != nil {
+	if _, err := describe(targets); err != nil {
 		return nil, err
 	}
+	to, err := newPlace(r.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("making the repository: %w", err)
+	}
+	defer func() { err = errors.Join(err, to.discard()) }()
 	c := &change{repository: r}
 	if err := c.openKeys(); err != nil {
 		return nil, err
@@ -122,7 +129,7 @@ func (r Repository) Init(targets []trust.Target, threshold int) (*State, error) 
 	if err := c.finish(); err != nil {
 		return nil, err
 	}
-	if err := c.publishWhole(); err != nil {
+	if err := c.publishWhole(to); err != nil {
 		return nil, err
 	}
 	return c.state(), nil
@@ -186,6 +193,19 @@ func (r Repository) check() error {
 		return errors.New("the repository or the keys have no folder")
 	}
 	return checkApart(r.Dir, r.Keys)
+}
+
+// newExpiry returns the expiry of a role's new version, in place of one with this expiry. A new
+// version that would end before the old one was not signed after it: the clock went back, and clients
+// would stop earlier than if nothing had been done.
+func (r Repository) newExpiry(role string, replaced time.Time) (time.Time, error) {
+	expires := r.expiry(role)
+	if expires.Before(replaced) {
+		return expires, fmt.Errorf("%s signed now would expire at %s, before the version that it replaces, at %s: "+
+			"either the clock is wrong, which says %s, or a shorter time of validity was asked for; set it right, or ask for what was asked for before",
+			role, expires.Format(time.RFC3339), replaced.UTC().Format(time.RFC3339), r.Now.UTC().Format(time.RFC3339))
+	}
+	return expires, nil
 }
 
 // expiry returns until when something that is signed now is valid. TUF has whole seconds.

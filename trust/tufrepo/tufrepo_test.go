@@ -231,6 +231,73 @@ func TestInitRefuses(t *testing.T) {
 	}
 }
 
+// A folder that is there and empty is written into, and stays the one that it is.
+func TestInitInPlace(t *testing.T) {
+	for name, prepare := range map[string]func(t *testing.T, r *tufrepo.Repository){
+		"an empty folder":       func(*testing.T, *tufrepo.Repository) {},
+		"a symbolic link":       func(t *testing.T, r *tufrepo.Repository) { r.Dir = link(t, r.Dir) },
+		"the working directory": func(t *testing.T, r *tufrepo.Repository) { t.Chdir(r.Dir); r.Dir = "." },
+		"a new file system": func(t *testing.T, r *tufrepo.Repository) {
+			if err := os.Mkdir(filepath.Join(r.Dir, "lost+found"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRepository(t)
+			if err := os.Mkdir(r.Dir, 0o750); err != nil {
+				t.Fatal(err)
+			}
+			prepare(t, &r)
+			before, err := os.Stat(r.Dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := r.Init(filesA, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after, err := os.Stat(r.Dir); err != nil || !os.SameFile(before, after) || after.Mode() != before.Mode() {
+				t.Errorf("the folder is another one: %v, %v", after, err)
+			}
+			if got := list(t, r.Dir+"/."); len(got) != len(s.Written) || s.Written[len(s.Written)-1] != "timestamp.json" {
+				t.Errorf("files %q, written %q", got, s.Written)
+			}
+			newClient(t, r).sees(r, filesA)
+		})
+	}
+}
+
+// Where no repository can be made, no keys are.
+func TestInitMakesNoKeysInVain(t *testing.T) {
+	for name, prepare := range map[string]func(r *tufrepo.Repository) error{
+		"a file":            func(r *tufrepo.Repository) error { return os.WriteFile(r.Dir, nil, 0o644) },
+		"below a file":      func(r *tufrepo.Repository) error { f := r.Dir; r.Dir += "/x"; return os.WriteFile(f, nil, 0o644) },
+		"a link to nowhere": func(r *tufrepo.Repository) error { return os.Symlink(r.Keys+"/nowhere", r.Dir) },
+		"not empty":         func(r *tufrepo.Repository) error { return os.MkdirAll(filepath.Join(r.Dir, "x"), 0o755) },
+		"no place to write": func(r *tufrepo.Repository) error { r.Dir = "/proc/self/fdinfo/tuf"; return nil },
+		"no lifetime":       func(r *tufrepo.Repository) error { r.Lifetimes.Root = 0; return nil },
+	} {
+		r := newRepository(t)
+		if err := prepare(&r); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := r.Init(filesA, 1); err == nil {
+			t.Errorf("%s: made %+v", name, s)
+		}
+		if _, err := os.Stat(r.Keys); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: and yet it made keys: %v", name, err)
+		}
+	}
+	r := newRepository(t)
+	if _, err := r.Init([]trust.Target{{Name: "a/b"}}, 1); err == nil {
+		t.Error("a bad name: accepted")
+	}
+	if _, err := os.Stat(r.Keys); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("and yet it made keys: %v", err)
+	}
+}
+
 // link returns a symbolic link to a folder, which it makes.
 func link(t testing.TB, dir string) string {
 	t.Helper()
@@ -526,6 +593,53 @@ func TestVersionsNeverGoBack(t *testing.T) {
 	}
 	if read(t, r, "2.snapshot.json") != published {
 		t.Error("what was published has changed")
+	}
+}
+
+// A name with a huge version costs no more than another, and the next one after it is told apart from
+// those that clients cannot count to.
+func TestHugeVersion(t *testing.T) {
+	other := made(t)
+	for name, want := range map[string]int64{"9999999999999": 10000000000000, "9007199254740991": 0, "9223372036854775807": 2, "007": 2, "+7": 2} {
+		r := made(t)
+		copyFile(t, filepath.Join(other.Dir, "1.targets.json"), filepath.Join(r.Dir, name+".targets.json"))
+		s, err := r.Refresh(tufrepo.Change{Targets: filesB})
+		if want == 0 {
+			if err == nil {
+				t.Errorf("%s: %+v", name, s)
+			}
+			continue
+		}
+		if err != nil || s.Roles[1].Version != want {
+			t.Errorf("%s: %+v, %v", name, s, err)
+			continue
+		}
+		newClient(t, r).sees(r, filesB)
+	}
+}
+
+// With a clock that was set back nothing is signed: it would end before what is there.
+func TestClockSetBack(t *testing.T) {
+	for name, x := range map[string]struct {
+		first, then time.Duration
+		change      tufrepo.Change
+	}{
+		"targets":   {0, -time.Hour, tufrepo.Change{Targets: filesB}},
+		"snapshot":  {16 * day, 10 * day, tufrepo.Change{Targets: filesB}},
+		"timestamp": {11 * day, 9 * day, tufrepo.Change{Targets: filesB}},
+		"root":      {0, -time.Hour, tufrepo.Change{Rotate: []string{"root"}}},
+	} {
+		r := made(t)
+		refresh(t, after(r, x.first), tufrepo.Change{})
+		before, keys := list(t, r.Dir), list(t, r.Keys)
+		_, err := after(r, x.then).Refresh(x.change)
+		if err == nil || !strings.Contains(err.Error(), name+" signed now would expire at ") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !slices.Equal(list(t, r.Dir), before) || !slices.Equal(list(t, r.Keys), keys) {
+			t.Errorf("%s: and yet it wrote: %q", name, list(t, r.Dir))
+		}
+		refresh(t, after(r, x.first+time.Hour), x.change)
 	}
 }
 

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/tallystick/tallystick/admission"
+	"github.com/tallystick/tallystick/sig"
+	"github.com/tallystick/tallystick/verify"
+	"github.com/tallystick/tallystick/verify/timestamp"
+)
+
+// cachedVerdicts is how many verifications an admission server remembers. One takes a few KB.
+const cachedVerdicts = 8192
+
+// policyFile is a policy that follows its file, and the files that it names.
+type policyFile struct {
+	path    string
+	options admission.PolicyOptions
+	current [32]byte // digest of the one in force
+	broken  followed
+}
+
+// newPolicyFile returns the policy of that file. Paths in it are relative to the file's directory.
+func newPolicyFile(path string, logger *slog.Logger) *policyFile {
+	return &policyFile{path: path, broken: followed{logger: logger}, options: admission.PolicyOptions{
+		Read: func(name string, limit int64) ([]byte, error) {
+			if !filepath.IsAbs(name) {
+				name = filepath.Join(filepath.Dir(path), name)
+			}
+			return readLimited(name, limit)
+		},
+		Verify: verify.Options{Timestamps: timestamp.Verifier{}, Cache: verify.NewCache(cachedVerdicts)},
+	}}
+}
+
+// load reads the policy for the first time.
+func (f *policyFile) load() (*admission.Policy, error) {
+	p, err := f.read()
+	if err == nil {
+		f.current = p.Digest()
+	}
+	return p, err
+}
+
+func (f *policyFile) read() (*admission.Policy, error) {
+	data, err := readLimited(f.path, admission.MaxPolicy)
+	if err != nil {
+		return nil, err
+	}
+	return admission.ParsePolicy(data, f.options)
+}
+
+// follow reads the policy again, and hands it to the server if it is another one. One that cannot be read
+// changes nothing.
+func (f *policyFile) follow(s *admission.Server) {
+	p, err := f.read()
+	if err != nil {
+		if f.broken.complain("the policy cannot be read again; the one before it stays in use", err) {
+			s.PolicyBroken()
+		}
+		return
+	}
+	if p.Digest() == f.current && f.broken.last == "" {
+		return
+	}
+	f.current, f.broken.last = p.Digest(), ""
+	s.SetPolicy(p)
+	f.broken.logger.Info("the policy was read again", "file", f.path, "rules", p.Rules())
+}
+
+// clientCA is whose certificates callers have to show. It follows its file.
+type clientCA struct {
+	path   string
+	pool   atomic.Pointer[x509.CertPool]
+	data   string
+	broken followed
+}
+
+// newClientCA returns the authorities of a file; nil if no file is named.
+func newClientCA(path string, logger *slog.Logger) (*clientCA, error) {
+	if path == "" {
+		return nil, nil
+	}
+	c := &clientCA{path: path, broken: followed{logger: logger}}
+	return c, c.read()
+}
+
+func (c *clientCA) read() error {
+	data, err := readLimited(c.path, sig.MaxPEM)
+	if err != nil || c.pool.Load() != nil && string(data) == c.data {
+		return err
+	}
+	all, err := readCertificates("--client-ca", c.path)
+	if err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	for _, cert := range all {
+		pool.AddCert(cert)
+	}
+	c.data = string(data)
+	c.pool.Store(pool)
+	return nil
+}
+
+// follow reads the file again. One that cannot be read changes nothing.
+func (c *clientCA) follow() {
+	if c == nil {
+		return
+	}
+	if err := c.read(); err != nil {
+		c.broken.complain("--client-ca cannot be read again; the authorities before it stay in use", err)
+		return
+	}
+	c.broken.last = ""
+}
+
+// demand makes connections show a certificate of these authorities. Sessions are not resumed, so that each is
+// checked by the authorities of its time.
+func (c *clientCA) demand(config *tls.Config) {
+	if c == nil {
+		return
+	}
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	config.SessionTicketsDisabled = true
+	config.NextProtos = []string{"h2", "http/1.1"}
+	base := config.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := base.Clone()
+		now.ClientCAs = c.pool.Load()
+		return now, nil
+	}
+}
+
+// followed remembers what was complained about, to say it once.
+type followed struct {
+	logger *slog.Logger
+	last   string
+}
+
+// complain reports whether it is something new.
+func (f *followed) complain(what string, err error) bool {
+	if err.Error() == f.last {
+		return false
+	}
+	f.last = err.Error()
+	f.logger.Error(what, "error", err)
+	return true
+}
