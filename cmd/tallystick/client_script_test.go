@@ -24,7 +24,9 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +47,8 @@ import (
 //	                               hint of the key; in cosign's older form; with FILE.dsse
 //	propose NAME FILE [intoto]     writes FILE.json, a proposal: of FILE, or of FILE.dsse
 //	lie NAME URL OLD NEW           starts a proxy in front of a log, $NAME_URL, that replaces text in its answers
+//	meanwhile NAME URL ARGS…       starts a proxy in front of a log, $NAME_URL, that runs "tallystick ARGS…" before
+//	                               it passes on the first answer
 //	holds KEYFILE FILE             FILE, JSON, has an entry that verifies with the log's key
 //	merge FILE FILE OUT            writes to OUT a trusted root with the logs of two
 //	spki KEYFILE                   sets $SPKI, the SHA-256 of the key's SubjectPublicKeyInfo in hexadecimal
@@ -56,7 +60,7 @@ func TestClientScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": start, "quit": quit, "exits": exits, "get": get, "mode": mode, "signer": makeSigner, "sign": sign,
 			"envelope": envelope, "bundle": makeBundle, "propose": propose, "lie": lie, "holds": holds, "checkpoint": checkpoint,
-			"merge": merge, "spki": spki,
+			"merge": merge, "spki": spki, "meanwhile": meanwhile,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Values[serversKey{}] = map[string]*running{}
@@ -208,6 +212,31 @@ func lie(ts *testscript.TestScript, neg bool, args []string) {
 		r.Body = io.NopCloser(bytes.NewReader(bytes.ReplaceAll(body, []byte(args[2]), []byte(args[3]))))
 		r.Header.Del("Content-Length")
 		r.ContentLength = -1
+		return err
+	}
+	s := httptest.NewServer(p)
+	ts.Defer(s.Close)
+	ts.Setenv(args[0]+"_URL", s.URL)
+}
+
+func meanwhile(ts *testscript.TestScript, neg bool, args []string) {
+	target, err := url.Parse(args[1])
+	ts.Check(err)
+	path, err := exec.LookPath("tallystick")
+	ts.Check(err)
+	cmd := exec.Command("tallystick", args[2:]...)
+	cmd.Path, cmd.Err, cmd.Dir = path, nil, ts.Getenv("WORK")
+	for _, name := range []string{"PATH", "HOME", "TALLYSTICK_LOG_KEY"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	var once sync.Once
+	p := httputil.NewSingleHostReverseProxy(target)
+	p.ModifyResponse = func(*http.Response) (err error) {
+		once.Do(func() {
+			if out, failed := cmd.CombinedOutput(); failed != nil {
+				err = fmt.Errorf("%v: %w: %s", cmd.Args, failed, out)
+			}
+		})
 		return err
 	}
 	s := httptest.NewServer(p)

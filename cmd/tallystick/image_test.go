@@ -48,3 +48,24 @@ func TestSearchByImage(t *testing.T) {
 		t.Errorf("a tag that is not there: exit code %d: %s", code, said)
 	}
 }
+
+// A registry that does not answer is not waited for longer than --timeout.
+func TestSearchByImageTimeout(t *testing.T) {
+	end := make(chan struct{})
+	images := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-end:
+		case <-r.Context().Done():
+		}
+	}))
+	defer images.Close()
+	defer close(end)
+	image := strings.TrimPrefix(images.URL, "http://") + "/team/app:1"
+	code, out, errs := run(t, map[string]string{"HOME": t.TempDir()}, "search", "--image", image, "--timeout", "50ms")
+	if code != exitFailure || out != "" || !strings.Contains(errs, "deadline") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	if code, _, errs := run(t, nil, "search", "--image", image, "--timeout", "0s"); code != exitUsage || !strings.Contains(errs, "--timeout") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}

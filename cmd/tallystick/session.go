@@ -184,6 +184,10 @@ func fileName(rekorURL string) string {
 	host := "log"
 	if u, err := url.Parse(rekorURL); err == nil && u.Host != "" {
 		host = u.Host
+		if u.User != nil { // the log is the same whoever asks, and a password is for no file name
+			u.User = nil
+			rekorURL = u.String()
+		}
 	}
 	host = strings.Map(func(r rune) rune {
 		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-", r) {

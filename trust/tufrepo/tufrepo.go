@@ -196,13 +196,14 @@ func (r Repository) check() error {
 }
 
 // newExpiry returns the expiry of a role's new version, in place of one with this expiry. A new
-// version that would end before the old one was not signed after it: the clock went back, and clients
-// would stop earlier than if nothing had been done.
+// version that would end before the old one is refused: most likely the clock went back, and clients would
+// stop earlier than if nothing had been done. (A shorter lifetime comes into force when the old version is
+// due anyway.)
 func (r Repository) newExpiry(role string, replaced time.Time) (time.Time, error) {
 	expires := r.expiry(role)
 	if expires.Before(replaced) {
-		return expires, fmt.Errorf("%s signed now would expire at %s, before the version that it replaces, at %s: "+
-			"either the clock is wrong, which says %s, or a shorter time of validity was asked for; set it right, or ask for what was asked for before",
+		return expires, fmt.Errorf("%s signed now would expire at %s, before the version that it replaces (%s): the clock was set back, which says %s, or it is to be valid for fewer days than before; "+
+			"set the clock right, or give the days that were given before",
 			role, expires.Format(time.RFC3339), replaced.UTC().Format(time.RFC3339), r.Now.UTC().Format(time.RFC3339))
 	}
 	return expires, nil
