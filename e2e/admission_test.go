@@ -5,8 +5,8 @@ package e2e
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
+	"time"
 )
 
 // admission is `tallystick admit` for the images of engines, and for more of them.
@@ -15,8 +15,9 @@ type admission struct {
 	server *server
 	url    string
 	ca     *tlsAuthority
-	// people has images that are to be signed by a person, not by a key.
-	people *ociRegistry
+	// people has images that are to be signed by a person, not by a key; scanned, those that are to be scanned within the last week;
+	// forgotten, those that are to be scanned within no time at all.
+	people, scanned, forgotten *ociRegistry
 	// away is the host of a registry that is not there.
 	away string
 }
@@ -24,7 +25,9 @@ type admission struct {
 // newAdmission starts it.
 func newAdmission(t *testing.T) *admission {
 	t.Helper()
-	a := &admission{engines: newEngines(t), ca: newTLSAuthority(t), people: startRegistry(t), away: freeAddress(t)}
+	a := &admission{engines: newEngines(t), ca: newTLSAuthority(t), away: freeAddress(t),
+		people: startRegistry(t), scanned: startRegistry(t), forgotten: startRegistry(t)}
+	key := indent(12, a.read("cosign.pub"))
 	a.file("ca.crt", a.ca.certificate)
 	policy := a.file("policy.yaml", []byte(`trustedRoots: [trusted-root.json]
 exemptNamespaces: [kube-system]
@@ -34,7 +37,21 @@ rules:
     require:
       keys:
         - pem: |
-`+indent(12, a.read("cosign.pub"))+`
+`+key+`
+  - name: scanned
+    images: [`+a.scanned.host+`/**]
+    require:
+      keys:
+        - pem: |
+`+key+`
+      attestations: [{type: "https://cosign.sigstore.dev/attestation/vuln/v1", maxAge: 168h}]
+  - name: forgotten
+    images: [`+a.forgotten.host+`/**]
+    require:
+      keys:
+        - pem: |
+`+key+`
+      attestations: [{type: "https://cosign.sigstore.dev/attestation/vuln/v1", maxAge: 1ns}]
   - name: people
     images: [`+a.people.host+`/**]
     require:
@@ -43,9 +60,9 @@ rules:
 `))
 	address, metrics := freeAddress(t), freeAddress(t)
 	a.url = "https://" + address
-	crt, key := a.ca.server(a.shell, "admit")
+	crt, private := a.ca.server(a.shell, "admit")
 	a.server = serve(t, "http://"+metrics, "/readyz", binary, "admit", a.path(policy),
-		"--listen", address, "--metrics-listen", metrics, "--tls-cert", crt, "--tls-key", key)
+		"--listen", address, "--metrics-listen", metrics, "--tls-cert", crt, "--tls-key", private)
 	return a
 }
 
@@ -68,12 +85,15 @@ func (a *admission) candidates() []candidate {
 		a.byPerson("by another person", "legacy", "x"+person, stranger), a.byPerson("by another person", "bundle", "x"+person, stranger),
 		a.byPerson("by the person, not logged", "legacy", person, args(words["not logged"]), "--tlog-upload=false"),
 		candidate{name: "by nobody", image: a.people.push("by nobody"), refused: args(words["unsigned"])})
+	for _, form := range args("legacy", "bundle") {
+		all = append(all,
+			a.withScan(a.scanned, candidate{name: "scanned", form: form}, "cosign.key"),
+			a.withScan(a.scanned, candidate{name: "scanned by a stranger", form: form, refused: args(words["foreign key"])}, "foreign.key"),
+			a.withScan(a.scanned, candidate{name: "not scanned", form: form, refused: args("no attestation of type https://cosign.sigstore.dev/attestation/vuln/v1 ")}, ""),
+			a.withScan(a.forgotten, candidate{name: "scanned long ago", form: form, refused: args("longer ago than 1ns")}, "cosign.key"))
+	}
 	for i, c := range all {
-		r := a.registry
-		if strings.HasPrefix(c.image.ref, a.people.host) {
-			r = a.people
-		}
-		all[i].tag = r.tag(c.image, fmt.Sprintf("v%d", i))
+		all[i].tag = a.registry.tag(c.image, fmt.Sprintf("v%d", i))
 	}
 	return all
 }
@@ -99,6 +119,21 @@ func (a *admission) byPerson(name, form, email string, refused []string, more ..
 		return c
 	}
 	a.with(a.t, "SIGSTORE_REKOR_PUBLIC_KEY="+a.path("log.pub")).run(args(cosign2(a.t), "verify", "--offline", "--ca-roots", "fulcio.pem"), who)
+	return c
+}
+
+// withScan makes an image that cosign.key signed, and the scan of which this key signed, if any.
+func (a *admission) withScan(r *ociRegistry, c candidate, key string) candidate {
+	a.t.Helper()
+	c.image = r.push(c.String())
+	program, log := cosign3(a.t), args("--signing-config", "signing-config.json", "--trusted-root", "trusted-root.json")
+	if c.form == "legacy" {
+		program, log = cosign2(a.t), args("--rekor-url", a.log.url)
+	}
+	a.run(args(program, "sign", "--yes", "--key", "cosign.key"), log, args(c.image.ref))
+	if key != "" {
+		a.attest(c.form, c.image, time.Now(), append(log, "--key", key)...)
+	}
 	return c
 }
 

@@ -50,7 +50,8 @@ else
 	mkdir "$tmp/etcd" "$tmp/debian"
 	if ! installed=$(command -v etcd); then
 		echo "engines: fetching the Debian package etcd-server"
-		(cd "$tmp/debian" && apt-get download -qq etcd-server && dpkg -x etcd-server_*.deb .)
+		fetch() { apt-get download -qq -o APT::Sandbox::User=root etcd-server; }
+		(cd "$tmp/debian" && { fetch || { apt-get update -qq && fetch; }; } && dpkg -x etcd-server_*.deb .)
 		installed=$tmp/debian/usr/bin/etcd
 	fi
 	install "$installed" "$tmp/etcd/etcd"

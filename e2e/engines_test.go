@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -29,6 +30,9 @@ type engines struct {
 	registry     *ociRegistry
 	images       []candidate
 }
+
+// unknown is why cosign's packages refuse what is not logged; the last reason, when the log cannot be asked.
+var unknown = slices.Concat(notLogged, args("searching log query"))
 
 // candidate is an image that wants to be admitted.
 type candidate struct {
@@ -75,7 +79,6 @@ func (e *engines) signAll() {
 	legacy := args(cosign2(e.t), "sign", "--yes")
 	bundle := args(cosign3(e.t), "sign", "--yes")
 	keyless := args("--identity-token", e.issuer.person(person))
-	unknown := slices.Concat(notLogged, args("searching log query")) // the latter when the log cannot be asked
 	for _, x := range []struct {
 		candidate
 		sign [][]string
@@ -98,6 +101,19 @@ func (e *engines) signAll() {
 		}
 		e.images = append(e.images, x.candidate)
 	}
+}
+
+// attest signs and logs a vulnerability scan of an image that ended then, in this form; the words are cosign's.
+func (e *engines) attest(form string, img image, ended time.Time, words ...string) {
+	e.t.Helper()
+	e.file("vuln.json", []byte(`{"invocation":{"parameters":null,"uri":"https://ci.example/1","event_id":"1","builder.id":"ci"},
+		"scanner":{"uri":"pkg:golang/scanner@1","version":"1","db":{"uri":"","version":""},"result":{"findings":[]}},
+		"metadata":{"scanStartedOn":"`+ended.UTC().Format(time.RFC3339)+`","scanFinishedOn":"`+ended.UTC().Format(time.RFC3339)+`"}}`))
+	program := cosign3(e.t)
+	if form == "legacy" {
+		program = cosign2(e.t)
+	}
+	e.run(args(program, "attest", "--yes", "--type", "vuln", "--predicate", "vuln.json"), words, args(img.ref))
 }
 
 // judge runs an engine's command, which has to accept if there is no reason to refuse, and else to refuse
@@ -294,15 +310,6 @@ spec:
 	clusterPolicy("foreign.yaml", "Cosign", []byte(e.run(trust, args("--data-dir", e.foreign.dataDir()))))
 	// With ctlog.ignoreSCT, Kyverno 1.19 gives sigstore-go no sort of timestamp to rely on, which it refuses.
 	clusterPolicy("bundle.yaml", "SigstoreBundle", []byte("rekor: {url: "+e.log.url+"}"))
-	asks := func(policy string, c candidate, refused []string) {
-		t.Helper()
-		e.file("pod.yaml", pod(c.image.ref))
-		out, messages, err := e.try(args(tool(t, "kyverno-v1.19.1", "kyverno"), "apply", policy, "--resource", "pod.yaml", "--registry"))
-		admitted := err == nil && strings.Contains(out, "fail: 0")
-		if admitted != (refused == nil) || !admitted && !says(out+messages, refused) {
-			t.Errorf("%s, image %s: admitted %v; want it refused for %q (%v)\n%s%s", policy, c, admitted, refused, err, out, messages)
-		}
-	}
 	// These have one answer to all that they refuse.
 	one := func(c candidate, answer string) []string {
 		if c.refused == nil {
@@ -313,23 +320,104 @@ spec:
 	judge := func() {
 		t.Helper()
 		for _, c := range e.of("legacy") {
-			asks("own.yaml", c, c.refused)
+			e.kyverno("own.yaml", c, c.refused)
 			if c.refused == nil {
-				asks("foreign.yaml", c, wrongLog)
+				e.kyverno("foreign.yaml", c, wrongLog)
 			}
 		}
 		for _, c := range e.images {
-			asks("validating.yaml", c, one(c, "no valid signature"))
+			e.kyverno("validating.yaml", c, one(c, "no valid signature"))
 		}
 		// These take the repository from where the ImageValidatingPolicy left it: its controller has the flags
 		// --enableTuf, --tufMirror and --tufRoot instead, the command line has none.
 		for _, c := range e.of("bundle") {
-			asks("bundle.yaml", c, one(c, "no matching signatures found"))
+			e.kyverno("bundle.yaml", c, one(c, "no matching signatures found"))
 		}
 	}
 	validatingPolicy(e.log.url + "/tuf")
 	judge()
 	validatingPolicy(e.tufMirror())
+	e.log.stop()
+	judge()
+}
+
+// kyverno has Kyverno judge a Pod of an image by a policy, which has to admit it if there is no reason to refuse it.
+func (e *engines) kyverno(policy string, c candidate, refused []string) {
+	e.t.Helper()
+	e.file("pod.yaml", pod(c.image.ref))
+	out, messages, err := e.try(args(tool(e.t, "kyverno-v1.19.1", "kyverno"), "apply", policy, "--resource", "pod.yaml", "--registry"))
+	admitted := err == nil && strings.Contains(out, "fail: 0")
+	if admitted != (refused == nil) || !admitted && !says(out+messages, refused) {
+		e.t.Errorf("%s, image %s: admitted %v; want it refused for %q (%v)\n%s%s", policy, c, admitted, refused, err, out, messages)
+	}
+}
+
+// Kyverno admits what was scanned for vulnerabilities lately, and the scan signed and logged.
+func TestKyvernoVulnerabilities(t *testing.T) {
+	e := newEngines(t)
+	from := []byte("publicKeys: |-\n" + indent(2, e.read("cosign.pub")) + "\n" + e.run(args(binary, "trust", "kyverno", "--url", e.log.url, "--data-dir", e.log.dataDir())))
+	e.file("policy.yaml", []byte(`apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata: {name: ours}
+spec:
+  background: false
+  rules:
+  - name: scanned
+    match: {any: [{resources: {kinds: [Pod]}}]}
+    verifyImages:
+    - type: Cosign
+      imageReferences: ["`+e.registry.host+`/*"]
+      failureAction: Enforce
+      mutateDigest: false
+      verifyDigest: false
+      required: true
+      imageRegistryCredentials: {allowInsecureRegistry: true}
+      attestors:
+      - entries:
+        - keys:
+`+indent(12, from)+`
+      attestations:
+      - type: https://cosign.sigstore.dev/attestation/vuln/v1
+        attestors:
+        - entries:
+          - keys:
+`+indent(14, from)+`
+        conditions:
+        - all:
+          - key: "{{ time_since('', '{{ metadata.scanFinishedOn }}', '') }}"
+            operator: LessThanOrEquals
+            value: 168h
+`))
+	now := time.Now()
+	key, logged := args("--key", "cosign.key"), args("--rekor-url", e.log.url)
+	scans := []struct {
+		name    string
+		ended   time.Time
+		attest  []string // cosign's words; nil if it is not attested
+		refused []string
+		image   image
+	}{
+		{name: "scanned", ended: now.Add(-time.Hour), attest: slices.Concat(key, logged)},
+		{name: "scanned long ago", ended: now.Add(-8 * 24 * time.Hour), attest: slices.Concat(key, logged), refused: args("attestation checks failed")},
+		{name: "not scanned", refused: noSignature},
+		{name: "scanned by a stranger", ended: now, attest: slices.Concat(args("--key", "foreign.key"), logged), refused: wrongKey},
+		{name: "scan in a foreign log", ended: now, attest: slices.Concat(key, args("--rekor-url", e.foreign.url)), refused: wrongLog},
+		{name: "scan not logged", ended: now, attest: slices.Concat(key, args("--tlog-upload=false")), refused: unknown},
+	}
+	for i, x := range scans {
+		scans[i].image = e.registry.push(x.name)
+		e.run(args(cosign2(t), "sign", "--yes"), key, logged, args(scans[i].image.ref))
+		if x.attest != nil {
+			e.attest("legacy", scans[i].image, x.ended, x.attest...)
+		}
+	}
+	judge := func() {
+		t.Helper()
+		for _, x := range scans {
+			e.kyverno("policy.yaml", candidate{name: x.name, image: x.image}, x.refused)
+		}
+	}
+	judge()
 	e.log.stop()
 	judge()
 }

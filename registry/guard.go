@@ -265,7 +265,7 @@ func prefixes(list ...string) (all []netip.Prefix) {
 }
 
 func scopeOf(ip netip.Addr) scope {
-	ip = ip.Unmap().WithZone("") // no network holds an address with a zone
+	ip = ip.Unmap()
 	if nat64.Contains(ip) {
 		b := ip.As16()
 		ip = netip.AddrFrom4([4]byte(b[12:]))

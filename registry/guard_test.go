@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -361,6 +363,44 @@ func TestNamesOfInsideAddresses(t *testing.T) {
 		if (err == nil) != allowed || err != nil && !strings.Contains(err.Error(), "leads to "+at+", which is not a public address") {
 			t.Errorf("%s: %v", at, err)
 		}
+	}
+}
+
+// Whatever transport is given, other hosts than the registry are connected to with this check; but not a proxy, which
+// the user named.
+func TestOthersAreChecked(t *testing.T) {
+	registry := mustTag(t, "example.com/a:b").Registry
+	var asked []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.Host)
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer proxy.Close()
+	for _, inner := range []http.RoundTripper{nil, http.DefaultTransport, &http.Transport{}} {
+		c, err := newGuard(registry, Options{Transport: inner}).others.DialContext(t.Context(), "tcp", proxy.Listener.Addr().String())
+		if err == nil || !strings.Contains(err.Error(), "not a public address") {
+			t.Errorf("%T: connected to %v, %v", inner, c, err)
+		}
+	}
+	u, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGuard(registry, Options{Transport: &http.Transport{Proxy: http.ProxyURL(u)}})
+	for _, host := range []string{"example.com", "cdn.example.com"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+host, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.RoundTrip(r); err == nil {
+			t.Errorf("%s: the proxy let it through", host)
+		}
+	}
+	if want := []string{"CONNECT example.com:443", "CONNECT cdn.example.com:443"}; !slices.Equal(asked, want) {
+		t.Errorf("the proxy was asked for %q, not %q", asked, want)
+	}
+	if len(g.scopes) != 0 {
+		t.Errorf("the proxy's address is taken for the registry's: %v", g.scopes)
 	}
 }
 

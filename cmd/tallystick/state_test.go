@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
@@ -20,8 +21,8 @@ import (
 	"time"
 )
 
-// uploadTo logs something new, and keeps what was seen in a state file.
-func uploadTo(t *testing.T, url, logKey, state string) {
+// newKey makes a key, and the PEM of its public part.
+func newKey(t *testing.T) (key *ecdsa.PrivateKey, public []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -31,12 +32,19 @@ func uploadTo(t *testing.T, url, logKey, state string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return key, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+}
+
+// uploadTo logs something new, and keeps what was seen in a state file.
+func uploadTo(t *testing.T, url, logKey, state string) {
+	t.Helper()
+	key, public := newKey(t)
 	sum := sha256.Sum256([]byte(t.Name()))
 	signature, err := ecdsa.SignASN1(rand.Reader, key, sum[:])
 	if err != nil {
 		t.Fatal(err)
 	}
-	proposal, err := proposeDigest(digest{"sha256", sum[:]}, signature, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	proposal, err := proposeDigest(digest{"sha256", sum[:]}, signature, public)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,4 +161,33 @@ func FuzzState(f *testing.F) {
 			t.Errorf("%q was written, and %q read, %v", all, again, err)
 		}
 	})
+}
+
+// A key that another process pinned first stays, whatever the log answered to this one.
+func TestPinIsNotReplaced(t *testing.T) {
+	home := t.TempDir()
+	_, first := newKey(t)
+	_, second := newKey(t)
+	var pin string
+	log := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := os.MkdirAll(filepath.Dir(pin), 0o700); err != nil {
+			t.Error(err)
+		}
+		if err := os.WriteFile(pin, first, 0o600); err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		w.Write(second)
+	}))
+	defer log.Close()
+	f := logFlags{RekorURL: log.URL, TrustOnFirstUse: true, Timeout: time.Minute}
+	pin = filepath.Join(home, ".config", "tallystick", fileName(log.URL)+".pub")
+	var errs strings.Builder
+	s, err := f.open(t.Context(), &program{Env: map[string]string{"HOME": home}, Stdout: io.Discard, Stderr: &errs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.pin != pin || string(readFile(t, pin)) != string(first) || errs.Len() > 0 {
+		t.Errorf("%s was replaced: %s", pin, &errs)
+	}
 }
