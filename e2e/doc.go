@@ -4,5 +4,6 @@
 // that they refuse is wrong, whatever our own code thinks of it.
 //
 // It is a module of its own, so that what it requires never reaches a user of the
-// root module. The client programs are built by `make e2e-tools`.
+// root module. The client programs are built by `make e2e-tools`. Tests with the tag kubernetes take more of
+// them: `make e2e-kubernetes` builds those and runs these.
 package e2e

@@ -56,7 +56,7 @@ func tool(t *testing.T, folder, name string) string {
 	}
 	path := filepath.Join(dir, folder, name)
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("client program is missing: %v\nrun `make e2e-tools` in the root of the repository first", err)
+		t.Fatalf("client program is missing: %v\nrun `make e2e-tools`, or e2e-kubernetes, in the root of the repository first", err)
 	}
 	return path
 }
