@@ -1,22 +1,27 @@
 package admission
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"github.com/tallystick/tallystick/registry"
 	"github.com/tallystick/tallystick/verify"
+	"github.com/tallystick/tallystick/verify/timestamp"
 )
 
 // faulty is a dependency that goes wrong in one way.
 type faulty struct {
-	how     string        // "error", "hang", "panic" or "garbage"
+	how     string        // "error", "hang", "panic" or "garbage"; "nothing" if it works
 	at      string        // of requests: those with this in their path; empty for all
 	release chan struct{} // ends what hangs
 }
@@ -41,7 +46,7 @@ func (f *faulty) fail() error {
 type faultyTransport struct{ *faulty }
 
 func (f faultyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !strings.Contains(r.URL.Path, f.at) {
+	if f.how == "nothing" || !strings.Contains(r.URL.Path, f.at) {
 		return http.DefaultTransport.RoundTrip(r)
 	}
 	if err := f.fail(); err != nil {
@@ -52,15 +57,32 @@ func (f faultyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 type faultyKeychain struct{ *faulty }
 
-func (f faultyKeychain) Resolve(authn.Resource) (authn.Authenticator, error) { return nil, f.fail() }
+func (f faultyKeychain) Resolve(authn.Resource) (authn.Authenticator, error) {
+	if f.how == "nothing" {
+		return authn.Anonymous, nil
+	}
+	return nil, f.fail()
+}
+
+// read is a file of credentials.
+func (f *faulty) read() ([]byte, error) {
+	if f.how == "nothing" {
+		return []byte("{}"), nil
+	}
+	return []byte(`{"auths":{"\u0000`), f.fail()
+}
 
 type faultyTimestamps struct{ *faulty }
 
-func (f faultyTimestamps) VerifyTimestamp([]byte, []byte, []verify.Authority) (time.Time, int, error) {
+func (f faultyTimestamps) VerifyTimestamp(token, signature []byte, from []verify.Authority) (time.Time, int, error) {
+	if f.how == "nothing" {
+		return timestamp.Verifier{}.VerifyTimestamp(token, signature, from)
+	}
 	return time.Unix(1<<40, 0), 99, f.fail()
 }
 
-// T27: each dependency × {error, hang, panic, garbage} denies, in time, with a message.
+// T27: each dependency × {error, hang, panic, garbage} denies, in time, with a message; and admits when it works. (For policy
+// files, bodies, what is remembered, and TLS, which are not asked during a check, see the tests below and TestAdmit.)
 func TestEveryFaultDenies(t *testing.T) {
 	f := fixtureNamed(t, "image-bundle-keyless-timestamp-cosign3")
 	legacy := fixtureNamed(t, "image-legacy-key-cosign2")
@@ -72,6 +94,7 @@ func TestEveryFaultDenies(t *testing.T) {
 	}{
 		"network":          {f, "", nil},
 		"handshake":        {legacy, "/v2/", nil},
+		"token server":     {legacy, "/token", nil},
 		"tag":              {legacy, "/manifests/v1", nil},
 		"signatures":       {legacy, "/manifests/" + tag + ".sig", nil},
 		"signature's blob": {legacy, "/blobs/", nil},
@@ -79,13 +102,20 @@ func TestEveryFaultDenies(t *testing.T) {
 		"referrers' tag":   {f, "/manifests/" + tag, nil},
 		"bundle's blob":    {f, "/blobs/", nil},
 		"keychain":         {legacy, "", func(c *Config, _ *verify.Options, f *faulty) { c.Keychain = faultyKeychain{f} }},
+		"credentials file": {legacy, "", func(c *Config, _ *verify.Options, f *faulty) { c.Keychain = Credentials{Read: f.read} }},
 		"timestamps":       {f, "", func(_ *Config, o *verify.Options, f *faulty) { o.Timestamps = faultyTimestamps{f} }},
 		"clock": {legacy, "", func(c *Config, _ *verify.Options, f *faulty) {
-			c.Now = func() time.Time { f.fail(); return time.Time{} }
+			c.Now = func() time.Time {
+				if f.how == "nothing" {
+					return time.Now()
+				}
+				f.fail()
+				return time.Time{}
+			}
 		}},
 	} {
-		for _, how := range []string{"error", "hang", "panic", "garbage"} {
-			if dependency == "clock" && how != "panic" {
+		for _, how := range []string{"nothing", "error", "hang", "panic", "garbage"} {
+			if dependency == "clock" && (how == "error" || how == "garbage") {
 				continue // a wrong clock is for TestMaxAge
 			}
 			if dependency == "referrers" && how == "garbage" {
@@ -95,6 +125,9 @@ func TestEveryFaultDenies(t *testing.T) {
 				t.Parallel()
 				r := startImages(t)
 				r.attach("test/app", f.Digest, c.of)
+				if dependency == "token server" {
+					r.demandToken()
+				}
 				fault := &faulty{how: how, at: c.at, release: make(chan struct{})}
 				config := Config{Limits: Limits{MemoryTime: -1}}
 				var options verify.Options
@@ -112,16 +145,12 @@ func TestEveryFaultDenies(t *testing.T) {
 					t.Fatal(err)
 				}
 				config.Policy = p
-				if dependency == "clock" {
-					now := config.Now
-					config.Now = nil
-					w := startWorld(t, config)
-					w.server.now = now
-					w.images = r
-					testFault(t, w, fault)
-					return
-				}
+				now := config.Now
+				config.Now = nil
 				w := startWorld(t, config)
+				if now != nil {
+					w.server.now = now
+				}
 				w.images = r
 				testFault(t, w, fault)
 			})
@@ -129,9 +158,30 @@ func TestEveryFaultDenies(t *testing.T) {
 	}
 }
 
+// demandToken makes the registry one that wants a token, of a token server of its own.
+func (r *images) demandToken() {
+	r.meddle(func(w http.ResponseWriter, req *http.Request) bool {
+		switch {
+		case req.URL.Path == "/token":
+			io.WriteString(w, `{"token":"secret"}`)
+		case req.Header.Get("Authorization") != "Bearer secret":
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.host+`/token",service="registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			return false
+		}
+		return true
+	})
+}
+
 func testFault(t *testing.T, w *world, fault *faulty) {
 	defer close(fault.release)
-	for _, path := range []string{"/mutate?timeout=400ms", "/validate?timeout=400ms"} {
+	// Enough for what works, and what hangs is waited for.
+	timeout := 400 * time.Millisecond
+	if fault.how == "nothing" {
+		timeout = maxTimeout
+	}
+	for _, path := range []string{"/mutate?timeout=" + timeout.String(), "/validate?timeout=" + timeout.String()} {
 		image := w.app(":v1")
 		if strings.HasPrefix(path, "/validate") {
 			if strings.HasSuffix(fault.at, "/v1") {
@@ -139,18 +189,138 @@ func testFault(t *testing.T, w *world, fault *faulty) {
 			}
 			image = w.app("@" + fixtureNamed(t, "image-legacy-key-cosign2").Digest)
 		}
-		w.denies(t, path, image, "tallystick: image ")
+		if fault.how == "nothing" {
+			w.admits(t, path, image)
+		} else {
+			w.denies(t, path, image, "tallystick: image ")
+		}
 	}
 	// Gatekeeper does not say how long it waits: it is made short here.
-	w.server.providerTimeout = 400 * time.Millisecond
-	e := &exchange{w.server, "gatekeeper/pin", provider{w.server, true}, w.server.providerTimeout}
-	out, err := e.endpoint.answer(deadline(t, 320*time.Millisecond), providerRequest(w.app(":v1")))
+	e := provider{w.server, true}
+	out, err := e.answer(deadline(t, timeout*8/10), providerRequest(w.app(":v1")))
 	var got provided
 	if err == nil {
 		err = json.Unmarshal(out.body, &got)
 	}
-	if err != nil || len(got.Response.Items) != 1 || got.Response.Items[0].Error == "" || got.Response.Items[0].Value != nil {
+	if err != nil || len(got.Response.Items) != 1 || (got.Response.Items[0].Error == "") != (fault.how == "nothing") || (got.Response.Items[0].Value != nil) != (fault.how == "nothing") {
 		t.Errorf("%v: %s", err, out.body)
+	}
+}
+
+// What is remembered counts for nothing by itself: it is verified again, and if it does not hold, the registry is asked.
+func TestFaultyMemory(t *testing.T) {
+	f, keyless := fixtureNamed(t, "image-legacy-key-cosign2"), fixtureNamed(t, "image-legacy-keyless-cosign2")
+	other := start(t, keyless.signers(t), keyless)
+	other.admits(t, "/validate", other.app("@"+f.Digest))
+	stranger := other.server.memory.get(memoryKey{other.app("@" + f.Digest), registry.Signatures})
+	if len(stranger) != 1 {
+		t.Fatalf("%d signatures are remembered", len(stranger))
+	}
+	for name, remembered := range map[string][]registry.Attached{
+		"nothing": {}, "an error": {{Source: "x", Err: errInjected}}, "no evidence": {{Source: "x"}}, "empty evidence": {{Source: "x", Evidence: &verify.Evidence{}}}, "somebody else's": stranger,
+	} {
+		w := start(t, f.signers(t))
+		key := memoryKey{w.app("@" + f.Digest), registry.Signatures}
+		w.server.memory.put(key, remembered, 1, time.Now())
+		w.denies(t, "/validate", key.image, "no signature is attached")
+		if len(w.seen()) == 0 {
+			t.Errorf("%s: the registry was not asked", name)
+		}
+	}
+}
+
+// faultyBody is a request's body that goes wrong.
+type faultyBody struct {
+	*faulty
+	io.Reader
+}
+
+func (f faultyBody) Read(p []byte) (int, error) {
+	if f.how == "garbage" {
+		return f.Reader.Read(p)
+	}
+	return 0, f.fail()
+}
+
+// A body that cannot be read, or that comes too slowly, denies, over HTTP/1.1 and HTTP/2.
+func TestFaultyBodies(t *testing.T) {
+	f := fixtureNamed(t, "image-legacy-key-cosign2")
+	w := start(t, f.signers(t), f)
+	for path, good := range map[string][]byte{
+		"/mutate": toJSONText(t, reviewOf(podKind, "CREATE", "default", podOf(w.app(":v1")))), "/validate": toJSONText(t, reviewOf(podKind, "CREATE", "default", podOf(w.app("@"+f.Digest)))),
+		"/gatekeeper/verify": providerRequest(w.app("@" + f.Digest)), "/gatekeeper/pin": providerRequest(w.app(":v1")),
+	} {
+		said := "cannot be read"
+		if strings.HasPrefix(path, "/gatekeeper") {
+			said = "systemError"
+		}
+		for n := range good {
+			if n%97 == 0 { // cut short anywhere
+				if status, answer := w.post(t, path, good[:n]); status != http.StatusBadRequest || !strings.Contains(answer, said) {
+					t.Errorf("%s, the first %d bytes: %d %s", path, n, status, answer)
+				}
+			}
+		}
+		for _, how := range []string{"error", "panic", "garbage"} {
+			recorder := httptest.NewRecorder()
+			body := faultyBody{&faulty{how: how}, bytes.NewReader([]byte{0xff, 0, '{'})}
+			w.server.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, path, body))
+			if answer := recorder.Body.String(); recorder.Code < 400 || strings.Contains(answer, "allowed") || strings.Contains(path, "gatekeeper") != strings.Contains(answer, "systemError") {
+				t.Errorf("%s, %s: %d %s", path, how, recorder.Code, answer)
+			}
+		}
+		for version, client := range map[int]*http.Client{1: w.http1, 2: w.client} {
+			body, never := io.Pipe() // which nobody writes to: what is answered is answered because of the deadline
+			resp, err := client.Post(w.url+path+"?timeout=200ms", "application/json", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			never.Close()
+			if err != nil || resp.ProtoMajor != version || resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(answer), said) {
+				t.Errorf("%s, %s: %s %v: %s", resp.Proto, path, resp.Status, err, answer)
+			}
+		}
+	}
+}
+
+// noted is an endpoint that notes until when it has to answer.
+type noted struct{ until time.Time }
+
+func (n *noted) answer(ctx context.Context, _ []byte) (reply, error) {
+	n.until, _ = ctx.Deadline()
+	return reply{status: http.StatusOK}, nil
+}
+
+func (n *noted) refuse(status int, message string) reply {
+	return reply{status: status, body: []byte(message)}
+}
+
+// An answer has to come within 80 % of the time that the caller waits: of what it says, or is known to wait.
+func TestDeadline(t *testing.T) {
+	f := fixtureNamed(t, "image-legacy-key-cosign2")
+	w := start(t, f.signers(t), f)
+	for query, want := range map[string]time.Duration{
+		"": 8 * time.Second, "?timeout=1s": 800 * time.Millisecond, "?timeout=30s": 24 * time.Second, "?timeout=10m": 24 * time.Second, "?timeout=5000ms": 4 * time.Second, "?x=y&timeout=1m30s": 24 * time.Second,
+	} {
+		n := &noted{}
+		x := &exchange{w.server, "x", n, 10 * time.Second}
+		before := time.Now()
+		x.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/"+query, strings.NewReader("")))
+		if after := time.Now(); n.until.Before(before.Add(want)) || n.until.After(after.Add(want)) {
+			t.Errorf("%q: it has %v, not %v", query, n.until.Sub(before), want)
+		}
+	}
+	for _, timeout := range []string{"x", "-1s", "0s", "1s&timeout=2s", ""} {
+		if status, answer := w.post(t, "/validate?timeout="+timeout, toJSONText(t, reviewOf(podKind, "CREATE", "default", podOf("x")))); status != http.StatusBadRequest || !strings.Contains(answer, "is not a duration") {
+			t.Errorf("timeout=%s: %d %s", timeout, status, answer)
+		}
+	}
+	// What callers wait who do not say it is configured.
+	s, err := New(Config{Policy: w.server.policy.Load(), Timeout: 7 * time.Second, ProviderTimeout: 2 * time.Second})
+	if err != nil || s.timeout != 7*time.Second || s.providerTimeout != 2*time.Second {
+		t.Errorf("%v, %+v", err, s)
 	}
 }
 
@@ -160,6 +330,7 @@ func TestFaultyPolicyFiles(t *testing.T) {
 	text := []byte((&images{host: "example.com"}).ruleFor(f.signers(t)))
 	for name, read := range map[string]func(string, int64) ([]byte, error){
 		"error":   func(string, int64) ([]byte, error) { return nil, errInjected },
+		"panic":   func(string, int64) ([]byte, error) { panic("injected") },
 		"garbage": func(string, int64) ([]byte, error) { return []byte("{\x00"), nil },
 		"nothing": func(string, int64) ([]byte, error) { return nil, nil },
 		"nobody": func(string, int64) ([]byte, error) {

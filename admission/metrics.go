@@ -61,7 +61,21 @@ func newMetrics(registry *prometheus.Registry, s *Server) *metrics {
 	for _, result := range []string{"loaded", "broken"} {
 		m.policies.WithLabelValues(result)
 	}
+	for _, outcome := range []string{"verified", "exempt", "refused", "unavailable"} {
+		m.images.WithLabelValues(outcome)
+	}
 	return m
+}
+
+// decisions are what can become of a request.
+var decisions = []string{"admitted", "denied", "warned", "exempt", "failed"}
+
+// expect makes the metrics of an endpoint, at 0, so that an alert sees the first one that is counted.
+func (m *metrics) expect(endpoint string) {
+	m.duration.WithLabelValues(endpoint)
+	for _, d := range decisions {
+		m.decisions.WithLabelValues(endpoint, d)
+	}
 }
 
 func (m *metrics) observe(endpoint, decision string, took time.Duration) {

@@ -41,6 +41,7 @@ type rule struct {
 	allow    bool // nothing is required
 	requires []requirement
 	kinds    registry.Kind // what to read of an image
+	trust    []string      // who is believed, in words
 }
 
 // requirement is one thing that has to be proved of an image.
@@ -50,6 +51,7 @@ type requirement struct {
 	maxAge   time.Duration
 	verifier *verify.Verifier
 	keys     []string // for each of the policy's keys, "sha256:" and the digest of the SubjectPublicKeyInfo
+	says     []string // what else it demands, in words
 	timed    bool     // what passes has a proved time
 }
 
@@ -84,7 +86,12 @@ type PolicyOptions struct {
 //
 // Whatever is unknown, given twice, empty, or without effect (a pattern that an earlier rule covers, trust that no
 // rule uses, maxAge without anything that proves a time) is refused.
-func ParsePolicy(data []byte, o PolicyOptions) (*Policy, error) {
+func ParsePolicy(data []byte, o PolicyOptions) (policy *Policy, err error) {
+	defer func() { // YAML and regular expressions are read by other people's code
+		if fault := recover(); fault != nil {
+			policy, err = nil, fmt.Errorf("a fault while it was read: %v", fault)
+		}
+	}()
 	if len(data) > MaxPolicy {
 		return nil, fmt.Errorf("%d bytes, more than %d", len(data), MaxPolicy)
 	}
@@ -301,6 +308,7 @@ func (p *policyReader) rule(n *yaml.Node) error {
 		if err := p.require(r, t, require); err != nil {
 			return fmt.Errorf("rule %q: %w", r.name, err)
 		}
+		r.trust = describeTrust(t)
 	}
 	p.policy.rules = append(p.policy.rules, r)
 	return nil
@@ -441,6 +449,9 @@ func (p *policyReader) attestation(t *verify.Trust, base object, n *yaml.Node) (
 		return q, own, at(n, "attestation %s: maxAge has no effect: neither logEntries nor signedTimestamps prove a time", clip(typ))
 	}
 	q.what, q.typ, q.maxAge = "attestation of type "+clip(typ), typ, maxAge
+	if maxAge > 0 {
+		q.says = append(q.says, fmt.Sprintf("at most %v old", maxAge))
+	}
 	return q, own, nil
 }
 
@@ -465,5 +476,6 @@ func (p *policyReader) requirement(t *verify.Trust, policy object) (q requiremen
 		}
 		q.keys = append(q.keys, fmt.Sprintf("sha256:%x", id))
 	}
+	q.says = describe(parsed, t, q.keys)
 	return q, nil
 }

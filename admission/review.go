@@ -217,10 +217,11 @@ func explain(u use, v *verdict) string {
 	return fmt.Sprintf("image %s of %v%s: %s", clip(u.image), u, rule, clipTo(err.Error(), 1200))
 }
 
-// Limits of what is said to people, in bytes. An API server cuts warnings at 256.
+// Limits of what is said to people, in bytes. An API server passes on warnings of 4 KiB in all; beyond it, it cuts each
+// to 256 characters (k8s.io/apiserver, pkg/endpoints/filters/warning.go).
 const (
 	maxMessage = 4000
-	maxWarning = 250
+	maxWarning = 1000
 )
 
 // deny refuses a request for these reasons, or admits it with warnings if the server only warns.

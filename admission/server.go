@@ -144,16 +144,14 @@ func (s *Server) PolicyBroken() { s.metrics.broken() }
 // (ProviderRequest), and GET /healthz, /readyz and, unless Config.HideMetrics, /metrics.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for path, e := range map[string]struct {
-		endpoint
-		timeout time.Duration
-	}{
-		"/mutate":            {webhook{s, true}, s.timeout},
-		"/validate":          {webhook{s, false}, s.timeout},
-		"/gatekeeper/pin":    {provider{s, true}, s.providerTimeout},
-		"/gatekeeper/verify": {provider{s, false}, s.providerTimeout},
+	for _, x := range []*exchange{
+		{s, "mutate", webhook{s, true}, s.timeout},
+		{s, "validate", webhook{s, false}, s.timeout},
+		{s, "gatekeeper/pin", provider{s, true}, s.providerTimeout},
+		{s, "gatekeeper/verify", provider{s, false}, s.providerTimeout},
 	} {
-		mux.Handle("POST "+path, &exchange{s, path[1:], e.endpoint, e.timeout})
+		mux.Handle("POST /"+x.name, x)
+		x.s.metrics.expect(x.name)
 	}
 	s.health(mux)
 	if !s.hideMetrics {
@@ -175,7 +173,9 @@ func (s *Server) Metrics() http.Handler {
 	return promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{})
 }
 
-// health answers for probes. A server that runs has a policy and is ready.
+// health answers for probes. A server that runs has a policy and is ready: also while the policy's newest files are broken, since it
+// goes on with the one before them. Were it not ready then, a wrong edit would stop the cluster, because all servers read the same
+// files. PolicyBroken says it in a metric.
 func (s *Server) health(mux *http.ServeMux) {
 	for _, path := range []string{"/healthz", "/readyz"} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
@@ -190,7 +190,7 @@ type reply struct {
 	status      int
 	contentType string
 	body        []byte
-	decision    string // admitted, denied, warned, exempt or failed
+	decision    string // one of decisions
 	message     string // why it is not admitted
 	about       []any  // what is logged beside it
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -228,7 +229,8 @@ type world struct {
 	*images
 	server *Server
 	url    string
-	client *http.Client
+	client *http.Client // speaks HTTP/2, as API servers do
+	http1  *http.Client
 	config Config
 }
 
@@ -239,9 +241,15 @@ func startWorld(t testing.TB, c Config) *world {
 	if w.server, err = New(c); err != nil {
 		t.Fatal(err)
 	}
-	s := httptest.NewTLSServer(w.server.Handler())
+	s := httptest.NewUnstartedServer(w.server.Handler())
+	s.EnableHTTP2 = true
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	w.url, w.client = s.URL, s.Client()
+	old := w.client.Transport.(*http.Transport).Clone()
+	old.ForceAttemptHTTP2, old.TLSClientConfig.NextProtos, old.TLSNextProto = false, []string{"http/1.1"}, map[string]func(string, *tls.Conn) http.RoundTripper{}
+	w.http1 = &http.Client{Transport: old}
+	t.Cleanup(old.CloseIdleConnections)
 	return w
 }
 

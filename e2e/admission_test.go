@@ -15,9 +15,9 @@ type admission struct {
 	server *server
 	url    string
 	ca     *tlsAuthority
-	// people has images that are to be signed by a person, not by a key; scanned, those that are to be scanned within the last week;
-	// forgotten, those that are to be scanned within no time at all.
-	people, scanned, forgotten *ociRegistry
+	// people has images that are to be signed by a person, not by a key; described, those that are to have an SBOM; scanned, those
+	// that are to be scanned within the last week; forgotten, those that are to be scanned within no time at all.
+	people, described, scanned, forgotten *ociRegistry
 	// away is the host of a registry that is not there.
 	away string
 }
@@ -26,7 +26,8 @@ type admission struct {
 func newAdmission(t *testing.T) *admission {
 	t.Helper()
 	a := &admission{engines: newEngines(t), ca: newTLSAuthority(t), away: freeAddress(t),
-		people: startRegistry(t), scanned: startRegistry(t), forgotten: startRegistry(t)}
+		people: startRegistry(t), described: startRegistry(t), scanned: startRegistry(t), forgotten: startRegistry(t)}
+	a.file("sbom.spdx.json", readFile(t, "testdata/syft.spdx.json"))
 	key := indent(12, a.read("cosign.pub"))
 	a.file("ca.crt", a.ca.certificate)
 	policy := a.file("policy.yaml", []byte(`trustedRoots: [trusted-root.json]
@@ -38,6 +39,13 @@ rules:
       keys:
         - pem: |
 `+key+`
+  - name: described
+    images: [`+a.described.host+`/**]
+    require:
+      keys:
+        - pem: |
+`+key+`
+      attestations: [{type: "https://spdx.dev/Document"}]
   - name: scanned
     images: [`+a.scanned.host+`/**]
     require:
@@ -70,7 +78,7 @@ rules:
 func (a *admission) candidates() []candidate {
 	a.t.Helper()
 	words := map[string]string{
-		"foreign key": "it is by none of the policy's keys", "foreign log": "is not trusted", "not logged": "log entries: there are 0, and 1 are demanded",
+		"foreign key": "it is by none of the policy's keys", "foreign log": "is not trusted", "not logged": "log entries: the policy demands 1, and the signature comes with none: it was not logged",
 		"keyless": "a certificate signed, but the policy names keys", "unsigned": "it was never signed",
 	}
 	all := slices.Clone(a.images)
@@ -87,10 +95,14 @@ func (a *admission) candidates() []candidate {
 		candidate{name: "by nobody", image: a.people.push("by nobody"), refused: args(words["unsigned"])})
 	for _, form := range args("legacy", "bundle") {
 		all = append(all,
-			a.withScan(a.scanned, candidate{name: "scanned", form: form}, "cosign.key"),
-			a.withScan(a.scanned, candidate{name: "scanned by a stranger", form: form, refused: args(words["foreign key"])}, "foreign.key"),
-			a.withScan(a.scanned, candidate{name: "not scanned", form: form, refused: args("no attestation of type https://cosign.sigstore.dev/attestation/vuln/v1 ")}, ""),
-			a.withScan(a.forgotten, candidate{name: "scanned long ago", form: form, refused: args("longer ago than 1ns")}, "cosign.key"))
+			a.attested(a.described, candidate{name: "with an SBOM", form: form}, "spdxjson", "cosign.key"),
+			a.attested(a.described, candidate{name: "with a stranger's SBOM", form: form, refused: args(words["foreign key"])}, "spdxjson", "foreign.key"),
+			a.attested(a.described, candidate{name: "with a scan for an SBOM", form: form, refused: args("no attestation of type https://spdx.dev/Document ")}, "vuln", "cosign.key"),
+			a.attested(a.described, candidate{name: "without SBOM", form: form, refused: args("no attestation of type https://spdx.dev/Document ")}, "", ""),
+			a.attested(a.scanned, candidate{name: "scanned", form: form}, "vuln", "cosign.key"),
+			a.attested(a.scanned, candidate{name: "scanned by a stranger", form: form, refused: args(words["foreign key"])}, "vuln", "foreign.key"),
+			a.attested(a.scanned, candidate{name: "not scanned", form: form, refused: args("no attestation of type https://cosign.sigstore.dev/attestation/vuln/v1 ")}, "", ""),
+			a.attested(a.forgotten, candidate{name: "scanned long ago", form: form, refused: args("longer ago than 1ns")}, "vuln", "cosign.key"))
 	}
 	for i, c := range all {
 		all[i].tag = a.registry.tag(c.image, fmt.Sprintf("v%d", i))
@@ -122,8 +134,8 @@ func (a *admission) byPerson(name, form, email string, refused []string, more ..
 	return c
 }
 
-// withScan makes an image that cosign.key signed, and the scan of which this key signed, if any.
-func (a *admission) withScan(r *ociRegistry, c candidate, key string) candidate {
+// attested makes an image that cosign.key signed, and of which this key signed a scan ("vuln") or an SBOM ("spdxjson"), if any.
+func (a *admission) attested(r *ociRegistry, c candidate, what, key string) candidate {
 	a.t.Helper()
 	c.image = r.push(c.String())
 	program, log := cosign3(a.t), args("--signing-config", "signing-config.json", "--trusted-root", "trusted-root.json")
@@ -131,8 +143,12 @@ func (a *admission) withScan(r *ociRegistry, c candidate, key string) candidate 
 		program, log = cosign2(a.t), args("--rekor-url", a.log.url)
 	}
 	a.run(args(program, "sign", "--yes", "--key", "cosign.key"), log, args(c.image.ref))
-	if key != "" {
-		a.attest(c.form, c.image, time.Now(), append(log, "--key", key)...)
+	by := append(log, "--key", key)
+	switch what {
+	case "vuln":
+		a.attest(c.form, c.image, time.Now(), by...)
+	case "spdxjson":
+		a.run(args(program, "attest", "--yes", "--type", "spdxjson", "--predicate", "sbom.spdx.json"), by, args(c.image.ref))
 	}
 	return c
 }

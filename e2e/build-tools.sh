@@ -2,7 +2,7 @@
 # Builds the client programs that the end-to-end tests use (tools.txt: folder, program, module)
 # from their Go modules, once a version, into
 #   $TALLYSTICK_TOOLS, or ${XDG_CACHE_HOME:-$HOME/.cache}/tallystick/tools
-# A program that is there already is not built again. Two of these at once are harmless:
+# and fetches axe-core, with which pages are judged. A program that is there already is not built again. Two of these at once are harmless:
 # each builds beside the cache and moves the finished folder into place.
 set -euo pipefail
 
@@ -18,6 +18,8 @@ build() { # folder program module
 	echo "e2e-tools: waiting for the Go compiler to build $3 (1 to 6 minutes on 2 cores the first time)"
 	if [ "$2" = timestamp-server ]; then
 		build_timestamp_server "$1" "$3"
+	elif [ "$2" = notation ]; then
+		build_notation "$1" "$3"
 	else
 		# From the root folder: no go.mod around may change what is built.
 		(cd / && GOFLAGS= GOBIN="$tmp/$1" go install -trimpath "$3")
@@ -39,6 +41,18 @@ build_timestamp_server() { # folder module
 	(cd "$tmp/source" && GOFLAGS= GOBIN="$tmp/$1" go install -trimpath ./cmd/timestamp-server)
 }
 
+# `go install` asks for the list of notation's versions, which not every module proxy gives. So it is built as the
+# tool of an otherwise empty module, with its own checksums.
+build_notation() { # folder module
+	local module=${2%/cmd/*} version=${2#*@} source
+	source=$(cd / && go mod download -json "$module@$version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+	mkdir -p "$tmp/$1" "$tmp/module"
+	printf 'module tools\n%s\ntool %s\nrequire %s %s\n' "$(grep '^go ' "$source/go.mod")" "${2%@*}" "$module" "$version" >"$tmp/module/go.mod"
+	install -m 644 "$source/go.sum" "$tmp/module/go.sum"
+	(cd "$tmp/module" && GOFLAGS= go build -trimpath -mod=mod -o "$tmp/$1/notation" "${2%@*}")
+	rm -rf "$tmp/module"
+}
+
 while read -r folder program module; do
 	if [ -x "$tools/$folder/$program" ]; then
 		echo "e2e-tools: $folder is in $tools"
@@ -47,3 +61,16 @@ while read -r folder program module; do
 		build "$folder" "$program" "$module"
 	fi
 done <"$list"
+
+# axe-core finds what keeps people from using a page. It is one script, in a package of npm's of which nothing is run here.
+axe=axe-core-4.14.1
+if [ -f "$tools/$axe/axe.min.js" ]; then
+	echo "e2e-tools: $axe is in $tools"
+else
+	(cd "$tmp" && npm pack --silent --ignore-scripts "axe-core@${axe#axe-core-}" >/dev/null)
+	sha512sum --quiet -c - <<<"1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5  $tmp/$axe.tgz"
+	mkdir "$tmp/$axe"
+	tar -xzf "$tmp/$axe.tgz" -C "$tmp/$axe" --strip-components=1 package/axe.min.js package/LICENSE
+	[ -f "$tools/$axe/axe.min.js" ] || { rm -rf "${tools:?}/$axe"; mv -T "$tmp/$axe" "$tools/$axe"; }
+	echo "e2e-tools: fetched $axe"
+fi

@@ -43,11 +43,15 @@ func ours() guides {
 	return guides{
 		"sign-with-a-key.md": keySettings, "sign-keyless.md": keylessSettings,
 		"verify-offline.md": offlineSettings, "trust.md": trustSettings,
+		"gatekeeper.md": gatekeeperSettings, "notation.md": notationSettings,
+		"sbom.md": sbomSettings,
 	}
 }
 
 // engineGuides are the names of those that run in `make e2e-kubernetes`.
-func engineGuides() []string { return args() }
+func engineGuides() []string {
+	return args("admit.md", "kyverno.md", "policy-controller.md", "ratify.md", "vulnerabilities.md")
+}
 
 // TestGuides runs the guides.
 func TestGuides(t *testing.T) { ours().run(t, nil) }
@@ -357,6 +361,7 @@ func programs(t *testing.T, more map[string]string) string {
 	all := map[string]string{
 		"tallystick": binary, "cosign": cosign3(t), "cosign-v2": tool(t, "cosign-v2.6.5", "cosign"),
 		"fulcio": tool(t, "fulcio-v1.8.8", "fulcio"), "timestamp-server": tool(t, "timestamp-server-v2.1.3", "timestamp-server"),
+		"notation": tool(t, "notation-v1.3.2", "notation"),
 	}
 	maps.Copy(all, more)
 	for name, path := range all {
@@ -436,6 +441,18 @@ func logAndImages(t *testing.T, images ...string) map[string]string {
 	for _, name := range images {
 		values[name] = r.push("application " + name).ref
 	}
+	return values
+}
+
+// sbomSettings has what Syft 1.51.1 wrote about an image with two Debian packages (syft oci-dir:… --source-name … -o spdx-json).
+func sbomSettings(t *testing.T) map[string]string {
+	values := logAndImages(t, "IMAGE", "OTHER_IMAGE")
+	values["TAG"], values["ADMIT"] = tagged(t, values["IMAGE"], "v1"), "127.0.0.1:"+quietPort(t)
+	sbom, err := filepath.Abs("testdata/syft.spdx.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values["SBOM"] = sbom
 	return values
 }
 

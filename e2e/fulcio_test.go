@@ -67,15 +67,19 @@ func (i *issuer) person(email string) string {
 
 // A job's identity in its certificate.
 const (
-	jobWorkflow = "example/app/.github/workflows/release.yaml@refs/heads/main"
-	jobIdentity = "https://github.com/" + jobWorkflow
+	jobWorkflow = "example/app/.github/workflows/release.yaml"
+	jobIdentity = "https://github.com/" + jobWorkflow + "@refs/heads/main"
 )
 
 // job returns a token of a CI job, with the claims of a GitHub workflow.
-func (i *issuer) job() string {
-	return i.token(i.jobs, "repo:example/app:ref:refs/heads/main", document{
-		"job_workflow_ref": jobWorkflow, "job_workflow_sha": strings.Repeat("a", 40), "workflow_ref": jobWorkflow, "workflow_sha": strings.Repeat("a", 40),
-		"sha": strings.Repeat("b", 40), "ref": "refs/heads/main", "event_name": "push", "workflow": "Release",
+func (i *issuer) job() string { return i.jobFor("refs/heads/main") }
+
+// jobFor returns that of a job for a branch or tag.
+func (i *issuer) jobFor(ref string) string {
+	workflow := jobWorkflow + "@" + ref
+	return i.token(i.jobs, "repo:example/app:ref:"+ref, document{
+		"job_workflow_ref": workflow, "job_workflow_sha": strings.Repeat("a", 40), "workflow_ref": workflow, "workflow_sha": strings.Repeat("a", 40),
+		"sha": strings.Repeat("b", 40), "ref": ref, "event_name": "push", "workflow": "Release",
 		"repository": "example/app", "repository_id": "1", "repository_visibility": "private", "repository_owner": "example", "repository_owner_id": "2",
 		"run_id": "3", "run_attempt": "1", "runner_environment": "github-hosted"})
 }

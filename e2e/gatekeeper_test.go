@@ -7,7 +7,6 @@ import (
 	"errors"
 	"os/exec"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -22,9 +21,9 @@ func TestGatekeeper(t *testing.T) {
 	crt, key := a.ca.server(a.shell, "gatekeeper")
 	g := &gatekeeper{a, args(tool(t, "gatekeeper-v3.23.1", "gatekeeper"), "-cert", crt, "-key", key)}
 	nobody := &gatekeeper{a, args(tool(t, "gatekeeper-v3.23.1", "gatekeeper"))}
-	for _, name := range args("provider.yaml", "template.yaml", "constraint.yaml", "pin.yaml") {
-		a.file(name, []byte(strings.NewReplacer("https://tallystick-admit.tallystick.svc:443", a.url, "CABUNDLE", a.base64("ca.crt")).
-			Replace(string(readFile(t, "../deploy/kubernetes/gatekeeper/"+name)))))
+	a.file("provider.yaml", deployed(t, "gatekeeper/provider.yaml", "https://tallystick-admit.tallystick.svc:443", a.url, "CABUNDLE", a.base64("ca.crt")))
+	for _, name := range args("template.yaml", "constraint.yaml", "pin.yaml") {
+		a.file(name, deployed(t, "gatekeeper/"+name))
 	}
 	verify, pin, both := args("template.yaml", "constraint.yaml"), args("pin.yaml"), args("template.yaml", "constraint.yaml", "pin.yaml")
 

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,7 +103,7 @@ func startCluster(s *shell, ca *tlsAuthority) *cluster {
 		"--etcd-servers=http://"+etcd, "--bind-address="+host, "--advertise-address="+host, "--secure-port="+port, "--endpoint-reconciler-type=none",
 		"--tls-cert-file="+crt, "--tls-private-key-file="+key, "--cert-dir="+filepath.Join(s.t.TempDir(), "certs"), "--service-cluster-ip-range=10.99.0.0/24",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+crt, "--service-account-signing-key-file="+key,
-		"--token-auth-file="+s.path("tokens.csv"), "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount")}).launch()
+		"--token-auth-file="+s.path("tokens.csv"), "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--feature-gates=ImageVolume=true")}).launch()
 	s.file("kubeconfig.yaml", []byte("apiVersion: v1\nkind: Config\ncurrent-context: ours\ncontexts: [{name: ours, context: {cluster: ours, user: admin}}]\n"+
 		"clusters: [{name: ours, cluster: {server: \""+address+"\", certificate-authority: ca.crt}}]\nusers: [{name: admin, user: {token: "+token+"}}]\n"))
 	return &cluster{shell: s}
@@ -229,9 +230,11 @@ func TestKubernetes(t *testing.T) {
 	refuses("an image of no rule", "nginx", "no rule of the policy is for docker.io/library/nginx")
 	stores("in an exempt namespace", unsigned.tag, unsigned.tag, "-n", "kube-system")
 	a.everyContainer(c, good, unsigned)
+	a.imageVolume(c, good, unsigned)
 	a.movedTag(c, good, unsigned)
 
 	// Nobody is asked but the registry.
+	example := a.example()
 	a.log.stop()
 	a.fulcio.stop()
 	a.server.stop()
@@ -241,8 +244,28 @@ func TestKubernetes(t *testing.T) {
 	}
 	a.server.stop()
 	refuses("without tallystick admit", good.image.ref, "failed calling webhook")
+	command := a.server.command
+	a.server.command = append(slices.Clip(command), "--mode=warn")
+	a.server.start()
+	a.warns(c, good, unsigned)
+	a.server.stop()
+	a.server.command = command
 	a.server.start()
 	stores("with tallystick admit back", good.image.ref, good.image.ref)
+	a.adopt(c, example, good)
+}
+
+// warns sees that in warn mode whoever asks for an image that would be refused gets it, and reads why it would be refused.
+func (a *admission) warns(c *cluster, good, unsigned candidate) {
+	c.t.Helper()
+	for _, x := range []candidate{good, unsigned} {
+		c.pods++
+		_, messages, err := c.try(c.kubectl("run", fmt.Sprintf("pod-%d", c.pods), "--image="+x.image.ref, "--restart=Never"))
+		warned := strings.Contains(messages, "Warning: tallystick would deny this: image "+x.image.ref)
+		if err != nil || warned != (x.refused != nil) || warned && !says(messages, x.refused) {
+			c.t.Errorf("image %s in warn mode: %v; want a warning for %q\n%s", x, err, x.refused, messages)
+		}
+	}
 }
 
 // workloads are the objects that make Pods, by kind, with an image in their template.
@@ -300,6 +323,24 @@ func (a *admission) everyContainer(c *cluster, good, unsigned candidate) {
 	c.run(c.kubectl("delete", "pod", "app", "--now"))
 }
 
+// imageVolume sees that what a Pod mounts from an image is judged and pinned as what it runs.
+func (a *admission) imageVolume(c *cluster, good, unsigned candidate) {
+	c.t.Helper()
+	mounting := func(name, image string) {
+		c.file("volume.yaml", []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: "+name+", namespace: default}\nspec:\n  containers: [{name: c, image: \""+good.image.ref+
+			"\", volumeMounts: [{name: data, mountPath: /data}]}]\n  volumes: [{name: data, image: {reference: \""+image+"\", pullPolicy: IfNotPresent}}]\n"))
+	}
+	for _, image := range args(unsigned.tag, unsigned.image.ref) {
+		mounting("bad", image)
+		c.denies(args("image "+image+` of image volume "data" (rule "app"): no signature is attached to it`), "apply", "-f", "volume.yaml")
+	}
+	mounting("good", good.tag)
+	c.run(c.kubectl("apply", "--validate=strict", "-f", "volume.yaml"))
+	if got := c.run(c.kubectl("get", "pod", "good", "-o", "jsonpath={.spec.volumes[0].image.reference}")); got != good.image.ref {
+		c.t.Errorf("the image of a volume is stored as %q, want %s", got, good.image.ref)
+	}
+}
+
 // movedTag sees that a Pod keeps the image that was verified, wherever its tag moves.
 func (a *admission) movedTag(c *cluster, good, unsigned candidate) {
 	c.t.Helper()
@@ -310,4 +351,20 @@ func (a *admission) movedTag(c *cluster, good, unsigned candidate) {
 		c.t.Errorf("a moved tag leaves a Pod with %q, want %s", got, good.image.ref)
 	}
 	c.denies(unsigned.refused, "run", "moved", "--image="+tag, "--restart=Never")
+}
+
+// admitSettings has an API server.
+func admitSettings(t *testing.T) map[string]string {
+	values := logAndImages(t, "IMAGE", "OTHER_IMAGE")
+	values["TAG"] = tagged(t, values["IMAGE"], "v1")
+	ca, s := newTLSAuthority(t), newShell(t)
+	s.file("ca.crt", ca.certificate)
+	startCluster(s, ca)
+	deploy, err := filepath.Abs("../deploy/kubernetes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values["KUBECONFIG"], values["DEPLOY"] = s.path("kubeconfig.yaml"), deploy
+	values["ADMIT"], values["METRICS"] = "127.0.0.1:"+quietPort(t), "127.0.0.1:"+quietPort(t)
+	return values
 }

@@ -61,6 +61,24 @@ func (r *ociRegistry) push(content string) image {
 	return image{ref.String(), digest.Hex}
 }
 
+// tagged gives an image a tag, and returns it as host/repository:tag.
+func tagged(t *testing.T, image, tag string) string {
+	t.Helper()
+	ref, err := name.NewDigest(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	what, err := remote.Get(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := ref.Context().Tag(tag)
+	if err := remote.Tag(to, what); err != nil {
+		t.Fatal(err)
+	}
+	return to.String()
+}
+
 // Suffixes of the tags where cosign keeps an image's signatures and attestations, in
 // the legacy form, and its bundles, where the registry has no referrers API.
 const (

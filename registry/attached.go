@@ -118,24 +118,16 @@ func readAnnotated(layer part, payload []byte) (*verify.Evidence, error) {
 	})
 }
 
-// referrers reads the bundles that refer to the image (OCI distribution spec, listing referrers). Of a
-// list in pages it reads the first one, and says that there were more.
+// referrers reads the bundles that refer to the image (OCI distribution spec, listing referrers). If a page of the list cannot be
+// read, those on the pages before it are there all the same.
 func (i *Image) referrers(ctx context.Context) []Attached {
 	const source = "referrers"
-	list, more, err := i.remote.referrers(ctx, i.Name.DigestStr())
-	if err != nil {
-		return []Attached{{Source: source, Err: err}}
-	}
-	if list == nil {
-		return nil
-	}
-	found, skipped, err := readReferrers(list)
-	if err != nil {
-		return []Attached{{Source: source, Err: err}}
-	}
+	var list referrerList
+	err := i.remote.referrers(ctx, i.Name.DigestStr(), list.read)
+	found, skipped := list.newest()
 	all := notRead(source, skipped)
-	if more {
-		all = append(all, Attached{Source: source, Err: malformed("the list has more than one page: those after the first were not read")})
+	if err != nil {
+		all = append(all, Attached{Source: source, Err: err})
 	}
 	for _, r := range found {
 		if !isDigest(r.digest) {
@@ -150,20 +142,36 @@ func (i *Image) referrers(ctx context.Context) []Attached {
 	return all
 }
 
-// readReferrers returns those of a list that may be bundles, up to MaxAttached, and how many more
-// bundles there are. Those that are said to be bundles come before the others: artifactType is not always
-// right, because cosign 2 writes the config's media type there, and so do some registries.
-func readReferrers(list []byte) (found []part, skipped int, err error) {
-	bundles, n, err := readParts(list, "manifests", func(p part) bool { return strings.HasPrefix(p.artifactType, bundleMediaType) })
+// referrerList is a list of referrers, page by page. It keeps MaxAttached of each sort.
+type referrerList struct {
+	bundles, others []part // that are said to be bundles, and that may be
+	n               int    // how many are said to be bundles
+}
+
+// read reads a page.
+func (l *referrerList) read(page []byte) error {
+	bundles, n, err := readParts(page, "manifests", func(p part) bool { return strings.HasPrefix(p.artifactType, bundleMediaType) })
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	others, _, err := readParts(list, "manifests", func(p part) bool { return p.artifactType == "" || p.artifactType == emptyMediaType })
+	others, _, err := readParts(page, "manifests", func(p part) bool { return p.artifactType == "" || p.artifactType == emptyMediaType })
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	room := min(MaxAttached-len(bundles), len(others))
-	return append(bundles, others[len(others)-room:]...), n - len(bundles), nil
+	last := func(all, more []part) []part {
+		all = append(all, more...)
+		return all[max(0, len(all)-MaxAttached):]
+	}
+	l.bundles, l.others, l.n = last(l.bundles, bundles), last(l.others, others), l.n+n
+	return nil
+}
+
+// newest returns those that may be bundles, up to MaxAttached, and how many more bundles there are. Those
+// that are said to be bundles come before the others: artifactType is not always right, because cosign 2
+// writes the config's media type there, and so do some registries.
+func (l *referrerList) newest() (found []part, skipped int) {
+	room := min(MaxAttached-len(l.bundles), len(l.others))
+	return append(l.bundles, l.others[len(l.others)-room:]...), l.n - len(l.bundles)
 }
 
 // bundle reads a referrer. One that is no bundle by its layer is none, and no error, if it was not

@@ -368,29 +368,6 @@ func TestReferrers(t *testing.T) {
 		i := resolve(t, r.digest(f.Digest), Options{})
 		checkFound(t, i.Attached(t.Context(), Signatures), f, i.Artifact())
 	})
-	for link, more := range map[string]bool{
-		`</v2/x?n=1>; rel="next"`: true, `<x>; Rel = NEXT`: true, `<x>; rel="first next"`: true, `<x>;rel=next, <y>; rel="last"`: true,
-		"": false, `<x>; rel="prev"`: false, `<x>; rel=nextish`: false, `<x?rel=next>; rel="nextish"`: false,
-	} {
-		t.Run("pages "+link, func(t *testing.T) {
-			r := startRegistry(t)
-			referrer := r.referrer(f.Digest, bundle)
-			r.only("referrers/"+f.Digest, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Type", indexType)
-				w.Header().Set("Link", link)
-				fmt.Fprintf(w, `{"manifests":[{"digest":%q,"artifactType":%q}]}`, referrer, bundleType)
-			})
-			i := resolve(t, r.digest(f.Digest), Options{})
-			found := i.Attached(t.Context(), Signatures)
-			if more {
-				if len(found) != 2 || found[0].Err == nil || !strings.Contains(found[0].Err.Error(), "more than one page") {
-					t.Fatalf("found %+v, which do not say that there are more", found)
-				}
-				found = found[1:]
-			}
-			checkFound(t, found, f, i.Artifact())
-		})
-	}
 	t.Run("not bundles", func(t *testing.T) {
 		r := startRegistry(t)
 		r.attachBundle(f.Digest, "application/spdx+json", []byte("not looked at"))

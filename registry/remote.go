@@ -9,8 +9,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -75,7 +73,7 @@ type manifest struct {
 
 // manifest fetches a manifest by its tag or digest. One by digest has that digest.
 func (r *remote) manifest(ctx context.Context, reference string) (manifest, error) {
-	data, h, err := r.get(ctx, "manifests", reference, manifestTypes, MaxManifest)
+	data, h, err := r.get(ctx, "manifests", reference, "", manifestTypes, MaxManifest)
 	if err != nil {
 		return manifest{}, err
 	}
@@ -95,29 +93,58 @@ func mediaType(h http.Header) string {
 	return t
 }
 
-// nextPage is a link to the next page of a list (RFC 8288; OCI distribution spec, listing referrers).
-var nextPage = regexp.MustCompile(`(?i);\s*rel\s*=\s*("([^"]*\s)?next[\s"]|next\b)`)
+// referrers fetches the list of what refers to a digest, of the API or, where there is none, of the tag that takes its
+// place, and hands its pages to read, until that returns an error. No page at all means that nothing does.
+func (r *remote) referrers(ctx context.Context, digest string, read func(page []byte) error) error {
+	seen := make(map[string]bool)
+	for query := ""; ; {
+		seen[query] = true
+		data, h, err := r.get(ctx, "referrers", digest, query, string(types.OCIImageIndex), MaxManifest)
+		if query == "" && !hasReferrers(h, err) {
+			m, err := r.manifest(ctx, digestTag(digest))
+			if isNotFound(err) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return read(m.data)
+		}
+		switch {
+		case err != nil:
+			return err
+		case mediaType(h) != string(types.OCIImageIndex):
+			return malformed("a page is of type %q", mediaType(h))
+		}
+		if err := read(data); err != nil {
+			return err
+		}
+		next, ok, err := r.guard.nextPage(h, r.url("referrers", digest, ""))
+		switch {
+		case err != nil:
+			return malformed("%v: what is on it was not read", err)
+		case !ok:
+			return nil
+		case seen[next]:
+			return malformed("its link to the next page leads to one before it: there may be more")
+		case len(seen) == maxPages:
+			return malformed("it has more than %d pages: the rest was not read", maxPages)
+		}
+		query = next
+	}
+}
 
-// referrers fetches the list of what refers to a digest: of the API or, where there is none, of the tag that
-// takes its place. Nil means that nothing does. Of a list in pages it is the first one, and there
-// are more.
-func (r *remote) referrers(ctx context.Context, digest string) (list []byte, more bool, err error) {
-	data, h, err := r.get(ctx, "referrers", digest, string(types.OCIImageIndex), MaxManifest)
+// hasReferrers reports whether the first answer about referrers, which has these headers or is this error, is one of a registry
+// that has the API, or says nothing of that.
+func hasReferrers(h http.Header, err error) bool {
 	var refused *transport.Error
 	switch {
-	case err == nil && mediaType(h) == string(types.OCIImageIndex):
-		return data, slices.ContainsFunc(h.Values("Link"), nextPage.MatchString), nil
-	case err == nil: // something else answers there
-	case !errors.As(err, &refused):
-		return nil, false, err
-	case refused.StatusCode != http.StatusNotFound && refused.StatusCode != http.StatusBadRequest && refused.StatusCode != http.StatusNotAcceptable:
-		return nil, false, err
+	case err == nil:
+		return mediaType(h) == string(types.OCIImageIndex) // else something else answers there
+	case errors.As(err, &refused):
+		return refused.StatusCode != http.StatusNotFound && refused.StatusCode != http.StatusBadRequest && refused.StatusCode != http.StatusNotAcceptable
 	}
-	m, err := r.manifest(ctx, digestTag(digest))
-	if isNotFound(err) {
-		return nil, false, nil
-	}
-	return m.data, false, err
+	return true
 }
 
 // blob fetches a blob of that digest and size.
@@ -128,7 +155,7 @@ func (r *remote) blob(ctx context.Context, digest string, size int64) ([]byte, e
 	case size < 0 || size > MaxLayer:
 		return nil, malformed("%s is said to have %d bytes, and up to %d are read", digest, size, MaxLayer)
 	}
-	data, _, err := r.get(ctx, "blobs", digest, "", size)
+	data, _, err := r.get(ctx, "blobs", digest, "", "", size)
 	if err != nil {
 		return nil, err
 	}
@@ -139,24 +166,29 @@ func (r *remote) blob(ctx context.Context, digest string, size int64) ([]byte, e
 }
 
 // get fetches one thing, of up to limit bytes.
-func (r *remote) get(ctx context.Context, what, reference, accept string, limit int64) ([]byte, http.Header, error) {
-	data, h, err := r.fetch(ctx, what, reference, accept, limit)
+func (r *remote) get(ctx context.Context, what, reference, query, accept string, limit int64) ([]byte, http.Header, error) {
+	data, h, err := r.fetch(ctx, what, reference, query, accept, limit)
 	if err != nil {
 		return nil, nil, &remoteError{err}
 	}
 	return data, h, nil
 }
 
-func (r *remote) fetch(ctx context.Context, what, reference, accept string, limit int64) ([]byte, http.Header, error) {
+// url is where something is.
+func (r *remote) url(what, reference, query string) *url.URL {
+	return &url.URL{
+		Scheme:   r.repository.Scheme(), // the handshake's comes in its place
+		Host:     r.repository.RegistryStr(),
+		Path:     fmt.Sprintf("/v2/%s/%s/%s", r.repository.RepositoryStr(), what, reference),
+		RawQuery: query,
+	}
+}
+
+func (r *remote) fetch(ctx context.Context, what, reference, query, accept string, limit int64) ([]byte, http.Header, error) {
 	if err := r.connect(ctx); err != nil {
 		return nil, nil, err
 	}
-	u := url.URL{
-		Scheme: r.repository.Scheme(), // the handshake's comes in its place
-		Host:   r.repository.RegistryStr(),
-		Path:   fmt.Sprintf("/v2/%s/%s/%s", r.repository.RepositoryStr(), what, reference),
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url(what, reference, query).String(), nil)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -473,9 +473,9 @@ func TestPublicCertificates(t *testing.T) {
 		_, err = c.other.checkChain(leaf, []time.Time{leaf.NotBefore})
 		checkRefusal(t, name, err, ErrUntrustedCertificate, "")
 		_, err = c.other.checkSCTs(leaf, path[1], 1)
-		checkRefusal(t, name, err, ErrUntrustedCertificate, "of 0 trusted CT logs, not 1")
+		checkRefusal(t, name, err, ErrUntrustedCertificate, "demands those of 1 trusted CT logs, and the certificate has them of 0")
 		_, err = c.trust.checkSCTs(leaf, path[1], 2)
-		checkRefusal(t, name, err, ErrUntrustedCertificate, "of 1 trusted CT logs, not 2")
+		checkRefusal(t, name, err, ErrUntrustedCertificate, "demands those of 2 trusted CT logs, and the certificate has them of 1")
 		_, err = c.trust.checkSCTs(leaf, path[0], 0)
 		checkRefusal(t, name, err, ErrUntrustedCertificate, "does not verify")
 	}

@@ -77,13 +77,24 @@ func (p *proving) artifact() error {
 	return nil
 }
 
+// enough refuses a signature that comes with fewer than the policy demands. why is how it may have come to have none.
+func enough(claim string, demanded, n int, why string) error {
+	switch {
+	case n >= demanded:
+		return nil
+	case n == 0:
+		return refuse(ErrPolicy, claim, "the policy demands %d, and the signature comes with none: %s", demanded, why)
+	}
+	return refuse(ErrPolicy, claim, "the policy demands %d, and the signature comes with %d", demanded, n)
+}
+
 // entries proves each log entry, and that it is about this signature.
 func (p *proving) entries() error {
-	if n := len(p.e.entries); n < p.rules.logEntries {
-		return refuse(ErrPolicy, "log entries", "there are %d, and %d are demanded", n, p.rules.logEntries)
+	if err := enough("log entries", p.rules.logEntries, len(p.e.entries), "it was not logged, or what the log answered was not kept"); err != nil {
+		return err
 	}
-	if n := len(p.e.timestamps); n < p.rules.timestamps {
-		return refuse(ErrPolicy, "signed timestamps", "there are %d, and %d are demanded", n, p.rules.timestamps)
+	if err := enough("signed timestamps", p.rules.timestamps, len(p.e.timestamps), "it was not timestamped, or the timestamp was not kept"); err != nil {
+		return err
 	}
 	for i, entry := range p.e.entries {
 		proof, err := p.trust.verifyEntry(entry, p.rules.witnesses)
@@ -278,14 +289,14 @@ func (p *proving) thresholds() error {
 		}
 	}
 	if logs < p.rules.logEntries {
-		return refuse(ErrPolicy, "log entries", "the signature is in %d trusted logs, and %d are demanded", logs, p.rules.logEntries)
+		return refuse(ErrPolicy, "log entries", "the policy demands %d of different logs, and the signature comes with those of %d", p.rules.logEntries, logs)
 	}
 	tsas := make(map[int]bool)
 	for _, by := range p.tsas {
 		tsas[p.trust.tsaGroups[by]] = true
 	}
 	if len(tsas) < p.rules.timestamps {
-		return refuse(ErrPolicy, "signed timestamps", "%d timestamp authorities saw the signature, and %d are demanded", len(tsas), p.rules.timestamps)
+		return refuse(ErrPolicy, "signed timestamps", "the policy demands %d by different authorities, and the signature comes with those by %d", p.rules.timestamps, len(tsas))
 	}
 	if p.r.Key < 0 && p.r.Identity < 0 {
 		return &Error{ErrInternal, "", errors.New("nobody was found to have signed")}

@@ -73,7 +73,7 @@ func (t *Trust) checkSCTs(leaf, issuer *x509.Certificate, n int) ([]*Log, error)
 		}
 	}
 	if len(logs) < n {
-		return nil, untrusted("of %d trusted CT logs, not %d", len(logs), n)
+		return nil, untrusted("the policy demands those of %d trusted CT logs, and the certificate has them of %d", n, len(logs))
 	}
 	return logs, nil
 }

@@ -134,10 +134,10 @@ func TestCheckSCTs(t *testing.T) {
 		"of others, unread": {sctList(t, altered(by(unknown), end, 9)), 0, 0, nil, ""},
 		"none, none asked":  {nil, 0, 0, nil, ""},
 
-		"none":               {nil, 1, -1, ErrUntrustedCertificate, "of 0 trusted CT logs, not 1"},
-		"only of others":     {sctList(t, by(unknown)), 1, -1, ErrUntrustedCertificate, "of 0 trusted CT logs, not 1"},
-		"twice the same":     {sctList(t, good, good), 2, -1, ErrUntrustedCertificate, "of 1 trusted CT logs, not 2"},
-		"twice the same log": {sctList(t, good, p256.sct(t, pre, issuer, signedAt.Add(time.Second), "")), 2, -1, ErrUntrustedCertificate, "of 1 trusted CT logs, not 2"},
+		"none":               {nil, 1, -1, ErrUntrustedCertificate, "demands those of 1 trusted CT logs, and the certificate has them of 0"},
+		"only of others":     {sctList(t, by(unknown)), 1, -1, ErrUntrustedCertificate, "demands those of 1 trusted CT logs, and the certificate has them of 0"},
+		"twice the same":     {sctList(t, good, good), 2, -1, ErrUntrustedCertificate, "demands those of 2 trusted CT logs, and the certificate has them of 1"},
+		"twice the same log": {sctList(t, good, p256.sct(t, pre, issuer, signedAt.Add(time.Second), "")), 2, -1, ErrUntrustedCertificate, "demands those of 2 trusted CT logs, and the certificate has them of 1"},
 		"before its key":     {sctList(t, good, old.sct(t, pre, issuer, signedAt.Add(-time.Millisecond), "")), 1, -1, ErrExpired, "2024-05-06T07:08:08Z"},
 		"after its key":      {sctList(t, good, old.sct(t, pre, issuer, signedAt.Add(time.Hour+time.Millisecond), "")), 1, -1, ErrExpired, ""},
 		"false and late":     {sctList(t, altered(old.sct(t, pre, issuer, signedAt.Add(2*time.Hour), ""), 40, 0x55)), 1, -1, ErrUntrustedCertificate, "does not verify"},
@@ -188,7 +188,7 @@ func TestCheckSCTs(t *testing.T) {
 		t.Errorf("a log with two IDs: %d, %v", len(logs), err)
 	}
 	_, err = twins.checkSCTs(leaf, issuer, 2)
-	checkRefusal(t, "a log with two IDs", err, ErrUntrustedCertificate, "of 1 trusted CT logs, not 2")
+	checkRefusal(t, "a log with two IDs", err, ErrUntrustedCertificate, "demands those of 2 trusted CT logs, and the certificate has them of 1")
 
 	poisoned := ca.issueTo(key, func(c *x509.Certificate) {
 		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 3}, Value: []byte{5, 0}}}

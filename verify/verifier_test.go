@@ -157,3 +157,39 @@ func TestCacheAsked(t *testing.T) {
 		}
 	}
 }
+
+// Who comes with too little reads what is wanted and what there was, and, of nothing at all, what may have happened.
+func TestShortfalls(t *testing.T) {
+	w := newWorld(t)
+	v1, v2 := w.Spec(forge.Message, w.V1), w.Spec(forge.Message, w.V2)
+	stamped := func(at ...time.Time) forge.Node {
+		return changedSpec(v1, func(s *forge.Spec) {
+			for _, at := range at {
+				s.Stamp = append(s.Stamp, stamp(w.tsas[0], at))
+			}
+		}).Make().Bundle()
+	}
+	logs := func(n int) func(*verify.Policy) { return func(p *verify.Policy) { p.LogEntries = n } }
+	stamps := func(n int) func(*verify.Policy) { return func(p *verify.Policy) { p.SignedTimestamps = n } }
+	cosigned := changedSpec(v2, func(s *forge.Spec) { s.Witnesses = w.Witnesses[:1] }).Make().Bundle()
+	one := v1.Make().Bundle()
+	twice := forge.With(one, forge.Array{forge.Get(one, entry()...), w.again(v1.Make())}, material, entries)
+	for _, c := range []struct {
+		tree   forge.Node
+		policy func(*verify.Policy)
+		want   string
+	}{
+		{forge.Without(one, material, entries), logs(1), "policy not met: log entries: the policy demands 1, and the signature comes with none: it was not logged, or what the log answered was not kept"},
+		{one, logs(2), "policy not met: log entries: the policy demands 2, and the signature comes with 1"},
+		{twice, logs(2), "policy not met: log entries: the policy demands 2 of different logs, and the signature comes with those of 1"},
+		{one, stamps(1), "policy not met: signed timestamps: the policy demands 1, and the signature comes with none: it was not timestamped, or the timestamp was not kept"},
+		{stamped(w.Now), stamps(2), "policy not met: signed timestamps: the policy demands 2, and the signature comes with 1"},
+		{stamped(w.Now, w.Now.Add(time.Second)), stamps(2), "policy not met: signed timestamps: the policy demands 2 by different authorities, and the signature comes with those by 1"},
+		{cosigned, func(p *verify.Policy) { p.Witnesses = w.quorum(2) }, `missing cosignatures: quorum: the policy demands "all", and 1 of 3 witnesses cosigned the checkpoint`},
+	} {
+		v := w.verifier(t, changedPolicy(w.byKey(), c.policy))
+		if _, err := v.Verify(must(readBundle(c.tree)), verify.Bytes(w.Artifact)); err == nil || err.Error() != c.want {
+			t.Errorf("%v\nnot %s", err, c.want)
+		}
+	}
+}

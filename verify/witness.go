@@ -218,8 +218,8 @@ func (w *WitnessPolicy) quorum(verified []note.Signature) ([]Cosignature, error)
 	if w.none || w.demanded < len(met) && met[w.demanded] {
 		return seen, nil
 	}
-	return nil, refuse(ErrWitness, "quorum", "%d of %d witnesses cosigned the checkpoint, which does not make up %q",
-		len(seen), len(w.cosigners), clip(w.name))
+	return nil, refuse(ErrWitness, "quorum", "the policy demands %q, and %d of %d witnesses cosigned the checkpoint",
+		clip(w.name), len(seen), len(w.cosigners))
 }
 
 // cosigner checks the signature lines of a witness with an Ed25519 key (C2SP

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,10 +16,11 @@ import (
 // admitCmd runs the admission server.
 type admitCmd struct {
 	Policy            string        `arg:"" name:"policy" help:"The policy (YAML): which images may run."`
+	Check             bool          `name:"check" help:"Read the policy and the files that it names, print what they say, and end; for those who write policies, and for CI."`
 	Mode              string        `name:"mode" default:"enforce" enum:"enforce,warn" group:"policy" help:"What webhooks do with an image that may not run: enforce (deny it) or warn (admit it with a warning)."`
 	Listen            string        `name:"listen" default:":8443" group:"network" help:"Address and port to listen on."`
-	TLSCert           string        `name:"tls-cert" required:"" placeholder:"FILE" group:"network" help:"Certificate chain (PEM). Read again when the file changes, or at SIGHUP."`
-	TLSKey            string        `name:"tls-key" required:"" placeholder:"FILE" group:"network" help:"Private key of the certificate (PEM)."`
+	TLSCert           string        `name:"tls-cert" placeholder:"FILE" group:"network" help:"Certificate chain (PEM); needed unless --check is given. Read again when the file changes, or at SIGHUP."`
+	TLSKey            string        `name:"tls-key" placeholder:"FILE" group:"network" help:"Private key of the certificate (PEM); likewise."`
 	ClientCA          string        `name:"client-ca" placeholder:"FILE" group:"network" help:"Answer only those whose certificate one of these authorities issued (PEM): the API server, Gatekeeper. Read again when the file changes. Probes then need --metrics-listen."`
 	MetricsListen     string        `name:"metrics-listen" placeholder:"ADDRESS" group:"network" help:"Serve /metrics, and /healthz and /readyz too, on this address and port, without TLS."`
 	RegistryConfig    string        `name:"registry-config" placeholder:"FILE" group:"network" help:"Credentials for registries, in the form of Docker's config.json; read at each use. By default those of the user's Docker configuration."`
@@ -38,7 +40,7 @@ type admitCmd struct {
 func (*admitCmd) Help() string {
 	return `It answers over HTTPS: /mutate, a mutating webhook, which replaces tags by the digests that were verified; /validate, a validating webhook, which denies images without a digest and verifies the others; /gatekeeper/verify and /gatekeeper/pin, for Gatekeeper as an external data provider. Verification is offline: the log is not asked, and registries are asked for digests and for what is attached to an image.
 
-Every error denies. The policy and the files that it names are read again every few seconds; a new one that is broken is not used, and said in the log and the metric tallystick_admission_policy_broken. deploy/kubernetes has an example of the policy and of what a cluster needs.`
+Every error denies. The policy and the files that it names are read again every few seconds; a new one that is broken is not used, and said in the log and the metric tallystick_admission_policy_broken. --check reads them before you use them. deploy/kubernetes has an example of the policy and of what a cluster needs.`
 }
 
 // reloadEvery is how often the files are looked at.
@@ -46,6 +48,9 @@ const reloadEvery = 5 * time.Second
 
 // check finds what a single flag cannot show.
 func (c *admitCmd) check() error {
+	if !c.Check && (c.TLSCert == "" || c.TLSKey == "") {
+		return errors.New("missing flags: --tls-cert=FILE and --tls-key=FILE (webhooks are called over TLS alone)")
+	}
 	for name, n := range map[string]int64{
 		"webhook-timeout": int64(c.WebhookTimeout), "provider-timeout": int64(c.ProviderTimeout), "shutdown-timeout": int64(c.ShutdownTimeout),
 		"max-requests": int64(c.MaxRequests), "max-checks": int64(c.MaxChecks), "max-images": int64(c.MaxImages), "max-image-bytes": int64(c.MaxImageBytes),
@@ -67,7 +72,6 @@ func (c *admitCmd) Run(ctx context.Context, p *program) error {
 	if err := c.check(); err != nil {
 		return usageError{err}
 	}
-	tuneGC(p.Env)
 	common := c.settings()
 	logger := common.logger(p.Stderr)
 	policies := newPolicyFile(c.Policy, logger)
@@ -75,6 +79,11 @@ func (c *admitCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return fmt.Errorf("the policy %s: %w", c.Policy, err)
 	}
+	if c.Check {
+		_, err := fmt.Fprint(p.Stdout, policy)
+		return err
+	}
+	tuneGC(p.Env)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registries := p.httpClient()
@@ -93,6 +102,10 @@ func (c *admitCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tallystick_admission_certificate_expiry_timestamp_seconds",
+		Help: "Until when the TLS certificate is valid. API servers call nobody whose certificate has expired.",
+	}, cert.expiry))
 	clients, err := newClientCA(c.ClientCA, logger)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
@@ -30,6 +31,7 @@ type admitting struct {
 	t       *testing.T
 	dir     string
 	ca      *issued
+	until   time.Time // when the server's certificate ends
 	hangup  chan os.Signal
 	address string
 	private string // address of metrics
@@ -57,6 +59,7 @@ func (a *admitting) writeCertificate() {
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	a.until = c.NotAfter
 	a.write("tls.crt", c.pem)
 	a.write("tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
 }
@@ -188,6 +191,9 @@ func TestAdmit(t *testing.T) {
 		if m := fetch(t, "http://"+a.private+"/metrics"); !strings.Contains(m, "\ntallystick_admission_policy_broken 1\n") {
 			t.Error("the metric does not say it")
 		}
+		if text := fetch(t, "http://"+a.private+"/readyz"); text != "ok\n" { // fetch wants 200
+			t.Error(text)
+		}
 	}
 	a.write("policy.yaml", admitPolicy(t, r, []byte(foreignP256)))
 	a.look()
@@ -217,6 +223,23 @@ func TestAdmit(t *testing.T) {
 	a.look()
 	if allowed, text := a.ask("/validate", r.name("@"+r.digest)); !allowed {
 		t.Error(text)
+	}
+	for name, broken := range map[string]string{"tls.crt": "garbage", "tls.key": ""} {
+		good := string(readFile(t, filepath.Join(a.dir, name)))
+		before := strings.Count(a.logged(), "the TLS certificate cannot be read again; the one before it stays in use")
+		a.write(name, broken)
+		a.look()
+		if allowed, text := a.ask("/validate", r.name("@"+r.digest)); !allowed {
+			t.Error(text)
+		}
+		if strings.Count(a.logged(), "the TLS certificate cannot be read again; the one before it stays in use") == before {
+			t.Errorf("nothing is said of a broken %s", name)
+		}
+		a.write(name, good)
+		a.look()
+	}
+	if until := fmt.Sprintf("\ntallystick_admission_certificate_expiry_timestamp_seconds %g\n", float64(a.until.Unix())); !strings.Contains(fetch(t, "http://"+a.private+"/metrics"), until) {
+		t.Errorf("%q is not in the metrics", until)
 	}
 	if code := a.end(); code != exitOK {
 		t.Errorf("exit code %d: %s", code, a.logged())
@@ -292,6 +315,7 @@ func TestAdmitCannot(t *testing.T) {
 	}{
 		"no policy":          {[]string{"--tls-cert", cert, "--tls-key", key}, exitUsage, "policy"},
 		"no certificate":     {[]string{good}, exitUsage, "--tls-cert"},
+		"no key":             {[]string{good, "--tls-cert", cert}, exitUsage, "--tls-key"},
 		"no such policy":     {[]string{filepath.Join(dir, "none"), "--tls-cert", cert, "--tls-key", key}, exitFailure, "no such file"},
 		"broken policy":      {[]string{writeFile(t, "p", "rules: []"), "--tls-cert", cert, "--tls-key", key}, exitFailure, "line 1: rules"},
 		"no such key":        {[]string{good, "--tls-cert", cert, "--tls-key", "none"}, exitFailure, "TLS certificate"},
@@ -304,6 +328,25 @@ func TestAdmitCannot(t *testing.T) {
 		code, _, errs := run(t, nil, append([]string{"admit"}, c.args...)...)
 		if code != c.code || !strings.Contains(errs, c.want) {
 			t.Errorf("%s: exit code %d, %s", name, code, errs)
+		}
+	}
+}
+
+// --check says what a policy demands, or what is wrong with it, and starts nothing.
+func TestAdmitCheck(t *testing.T) {
+	a := &admitting{t: t, dir: t.TempDir()}
+	a.write("trusted-root.json", string(readFile(t, verifyFixture{}.path("trusted_root.json"))))
+	example := string(readFile(t, filepath.Join(kubernetes, "policy.yaml")))
+	code, out, errs := run(t, nil, "admit", a.write("policy.yaml", example), "--check")
+	if code != exitOK || errs != "" || !strings.HasPrefix(out, "rule \"cluster\"\n") || !strings.HasSuffix(out, "\nnothing is verified in namespaces: kube-system\n") {
+		t.Errorf("exit code %d: %s\n%s", code, errs, out)
+	}
+	for broken, want := range map[string]string{
+		example + "typo: 1\n": `the policy has no field "typo"`,
+		strings.Replace(example, "trusted-root.json]", "none.json]", 1): "no such file",
+	} {
+		if code, out, errs := run(t, nil, "admit", a.write("policy.yaml", broken), "--check"); code != exitFailure || out != "" || !strings.Contains(errs, want) {
+			t.Errorf("exit code %d: %s\n%s", code, errs, out)
 		}
 	}
 }

@@ -136,6 +136,15 @@ func (c *clientCA) demand(config *tls.Config) {
 	}
 }
 
+// expiry is until when the certificate that is in use is valid, in Unix seconds.
+func (c *certificate) expiry() float64 {
+	now, err := c.get(nil)
+	if err != nil {
+		return 0
+	}
+	return float64(now.Leaf.NotAfter.Unix())
+}
+
 // followed remembers what was complained about, to say it once.
 type followed struct {
 	logger *slog.Logger

@@ -45,6 +45,7 @@ import (
 //	envelope NAME FILE             writes FILE.dsse, an in-toto statement about FILE
 //	bundle NAME FILE [key|old|dsse]        writes FILE.bundle: a Sigstore bundle with the certificate; with a
 //	                               hint of the key; in cosign's older form; with FILE.dsse
+//	notation NAME FILE [OTHER]     writes FILE, an envelope of Notation's; with another signer's certificate
 //	propose NAME FILE [intoto]     writes FILE.json, a proposal: of FILE, or of FILE.dsse
 //	lie NAME URL OLD NEW           starts a proxy in front of a log, $NAME_URL, that replaces text in its answers
 //	meanwhile NAME URL ARGS…       starts a proxy in front of a log, $NAME_URL, that runs "tallystick ARGS…" before
@@ -59,7 +60,7 @@ func TestClientScripts(t *testing.T) {
 		Deadline: time.Now().Add(deadline),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": start, "quit": quit, "exits": exits, "get": get, "mode": mode, "signer": makeSigner, "sign": sign,
-			"envelope": envelope, "bundle": makeBundle, "propose": propose, "lie": lie, "holds": holds, "checkpoint": checkpoint,
+			"envelope": envelope, "bundle": makeBundle, "notation": makeNotation, "propose": propose, "lie": lie, "holds": holds, "checkpoint": checkpoint,
 			"merge": merge, "spki": spki, "meanwhile": meanwhile,
 		},
 		Setup: func(env *testscript.Env) error {
@@ -185,6 +186,19 @@ func makeBundle(ts *testscript.TestScript, neg bool, args []string) {
 		b = object{"base64Signature": s.sign(ts, content), "cert": s.pem, "rekorBundle": nil}
 	}
 	writeJSON(ts, args[1]+".bundle", b)
+}
+
+func makeNotation(ts *testscript.TestScript, neg bool, args []string) {
+	s := signerOf(ts, args[0])
+	e := newNotationEnvelope(ts.Check, map[crypto.SignerOpts]string{crypto.SHA256: "ES256", crypto.SHA384: "ES384", crypto.SHA512: "ES512"}[s.opts], s.key, crypto.SHA512)
+	if h, ok := s.opts.(crypto.Hash); ok && h != 0 {
+		e.hash = h
+	}
+	e.leaf = s.cert
+	if len(args) > 2 {
+		e.leaf = signerOf(ts, args[2]).cert
+	}
+	writeJSON(ts, args[1], e.jws(ts.Check))
 }
 
 func propose(ts *testscript.TestScript, neg bool, args []string) {

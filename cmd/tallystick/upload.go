@@ -21,6 +21,7 @@ type uploadCmd struct {
 	Signature   []string `name:"signature" sep:"none" placeholder:"FILE" help:"Signature of an artifact, raw or in base64; one for each artifact, in their order."`
 	Bundle      []string `name:"bundle" sep:"none" placeholder:"FILE" help:"Sigstore bundle, or one of cosign 2, whose signature is to be logged here."`
 	Attestation []string `name:"attestation" sep:"none" placeholder:"FILE" help:"DSSE envelope."`
+	Notation    []string `name:"notation" sep:"none" placeholder:"FILE" help:"Signature of Notation's: a JWS envelope, signed with an ECDSA key."`
 	Entry       []string `name:"entry" sep:"none" placeholder:"FILE" help:"Proposed entry of the Rekor v1 API, in JSON."`
 	Key         string   `name:"key" placeholder:"FILE" xor:"signer" help:"Public key that the signatures verify with (PEM)."`
 	Certificate string   `name:"certificate" placeholder:"FILE" xor:"signer" help:"Certificate that the signatures verify with (PEM or DER)."`
@@ -161,6 +162,16 @@ func (c *uploadCmd) proposals() ([]*upload, error) {
 			return nil, err
 		}
 	}
+	for _, path := range c.Notation {
+		data, err := readInput(path)
+		if err != nil {
+			return nil, err
+		}
+		proposal, err := proposeNotation(data)
+		if err := add(path, proposal, err); err != nil {
+			return nil, err
+		}
+	}
 	for _, path := range c.Entry {
 		data, err := readInput(path)
 		if err != nil {
@@ -171,7 +182,7 @@ func (c *uploadCmd) proposals() ([]*upload, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, usageError{errors.New("say what to upload: ARTIFACT with --signature, --bundle, --attestation or --entry")}
+		return nil, usageError{errors.New("say what to upload: ARTIFACT with --signature, --bundle, --attestation, --notation or --entry")}
 	}
 	return all, nil
 }
