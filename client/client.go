@@ -1,5 +1,5 @@
 // Package client is a Go client of the Rekor v1 API, for Tallystick and any other log
-// that speaks it. It returns nothing that it has not verified: every entry by its
+// that speaks it. A Client returns nothing that it has not verified: every entry by its
 // signed entry timestamp and its inclusion proof under a checkpoint of a trusted log,
 // every entry of a search, every checkpoint by its signature, and each checkpoint
 // by its consistency with those that the client saw before.
@@ -9,7 +9,8 @@
 //	e, err := log.Upload(ctx, proposal)
 //
 // What a log cannot be held to is said where it is returned: that there is no such
-// entry, and that a search found all that there is, is the log's word alone.
+// entry, and that a search found all that there is, is the log's word alone. A Raw verifies nothing:
+// it is for monitors, which do that themselves (see package monitor).
 //
 // It reads no environment and has no global state: a proxy, for one, has to come
 // with Options.HTTP.

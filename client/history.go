@@ -169,14 +169,14 @@ func (c *Client) consistent(ctx context.Context, first, second *verify.Checkpoin
 }
 
 // consistencyPath asks for a consistency proof. The path is not verified.
-func (c *Client) consistencyPath(ctx context.Context, tree, first, second int64) ([]tlog.Hash, error) {
+func (t *transport) consistencyPath(ctx context.Context, tree, first, second int64) ([]tlog.Hash, error) {
 	if first == 0 || first == second {
 		return nil, nil // needs no proof, and there is none
 	}
 	r := request{path: "/api/v1/log/proof", want: http.StatusOK, limit: maxSmall, query: url.Values{
 		"firstSize": {strconv.FormatInt(first, 10)}, "lastSize": {strconv.FormatInt(second, 10)}, "treeID": {strconv.FormatInt(tree, 10)},
 	}}
-	_, body, err := c.do(ctx, r)
+	_, body, err := t.do(ctx, r)
 	if err != nil {
 		return nil, err
 	}

@@ -104,6 +104,12 @@ func (a *author) attest(label string) (payload, envelope []byte) {
 	const payloadType = "application/vnd.in-toto+json"
 	digest := sha256.Sum256([]byte(label))
 	payload = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://example.com/predicate","subject":[{"name":%q,"digest":{"sha256":"%x"}}],"predicate":{}}`, label, digest)
+	return payload, a.envelope(payloadType, payload)
+}
+
+// envelope makes a DSSE envelope around a payload with the author's signature.
+func (a *author) envelope(payloadType string, payload []byte) []byte {
+	a.t.Helper()
 	preAuthenticationEncoding := fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
 	envelope, err := json.Marshal(map[string]any{
 		"payloadType": payloadType,
@@ -113,5 +119,5 @@ func (a *author) attest(label string) (payload, envelope []byte) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return payload, envelope
+	return envelope
 }

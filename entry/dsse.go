@@ -199,15 +199,24 @@ func committedDSSE(p *Parser, spec []byte) (record, error) {
 	}
 	var rec record
 	for _, s := range d.signatures {
-		rec.signer(p, s.verifier)
+		rec.signer(p, s.verifier, decoded(s.text))
 	}
-	rec.keys.digest(d.payloadHash)
-	rec.keys.digest(d.envelopeHash)
+	rec.digest(OfPayload, d.payloadHash)
+	rec.digest(OfEnvelope, d.envelopeHash)
 	slices.SortStableFunc(d.signatures, func(a, b dsseSignature) int {
 		return cmp.Compare(string(a.text), string(b.text))
 	})
 	rec.body = d.canonical()
 	return rec, nil
+}
+
+// decoded returns what a signature's text stands for; nil if it is not base64.
+func decoded(text []byte) []byte {
+	b, err := sig.DecodeBase64(text)
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 func (d dsse) checkCommitted() error {

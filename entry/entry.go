@@ -112,6 +112,9 @@ type draft struct {
 type record struct {
 	body        []byte // canonical again
 	keys        keySet
+	digests     []Digest
+	signers     []Signer
+	payloadType string
 	attestation tlog.Hash
 }
 

@@ -181,17 +181,26 @@ func committedHashedRekord(p *Parser, spec []byte) (record, error) {
 		return record{}, err
 	}
 	rec := record{body: h.canonical()}
-	rec.keys.digest(h.hash)
-	rec.signer(p, h.key)
+	rec.digest(OfArtifact, h.hash)
+	rec.signer(p, h.key, h.signature)
 	return rec, nil
 }
 
-// signer adds the search keys of a key in a canonical body, if it can be read.
-func (rec *record) signer(p *Parser, pem []byte) *sig.Key {
+// signer notes a key in a canonical body and the signature that it made, if the body
+// has it; with its search keys, if it can be read.
+func (rec *record) signer(p *Parser, pem, signature []byte) *sig.Key {
 	key, err := p.keys.ParsePEM(pem)
 	if err != nil {
+		rec.signers = append(rec.signers, Signer{PEM: pem, Problem: err.Error(), Signature: signature})
 		return nil
 	}
+	rec.signers = append(rec.signers, Signer{Key: key, PEM: pem, Signature: signature})
 	rec.keys.signer(key)
 	return key
+}
+
+// digest notes a digest in a canonical body, and its search key.
+func (rec *record) digest(of string, d digest) {
+	rec.digests = append(rec.digests, Digest{of, string(d.algorithm), string(d.value)})
+	rec.keys.digest(d)
 }

@@ -128,8 +128,8 @@ func committedIntoto001(p *Parser, spec []byte) (record, error) {
 		}
 		rec.payload(t.payloadHash)
 	}
-	rec.keys.digest(t.hash)
-	if key := rec.signer(p, t.key); key != nil {
+	rec.digest(OfEnvelope, t.hash)
+	if key := rec.signer(p, t.key, nil); key != nil {
 		t.key = key.PEM
 	}
 	rec.body = t.canonical()
@@ -138,7 +138,7 @@ func committedIntoto001(p *Parser, spec []byte) (record, error) {
 
 // payload notes the hash of the payload, which names the attestation as well.
 func (rec *record) payload(d digest) {
-	rec.keys.digest(d)
+	rec.digest(OfPayload, d)
 	if b, err := d.decode(sha256.Size); err == nil {
 		rec.attestation = tlog.Hash(b)
 	}

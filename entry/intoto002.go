@@ -205,9 +205,9 @@ func committedIntoto002(p *Parser, spec []byte) (record, error) {
 	if err := t.payloadHash.isSHA256("content.payloadHash"); err != nil {
 		return record{}, err
 	}
-	rec := record{body: t.canonical()}
+	rec := record{body: t.canonical(), payloadType: string(t.payloadType)}
 	for _, s := range t.signatures {
-		rec.signer(p, s.key)
+		rec.signer(p, s.key, decoded(s.sig))
 	}
 	rec.payload(t.payloadHash)
 	return rec, nil

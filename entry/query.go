@@ -36,8 +36,12 @@ func HashTerm(hash string) ([]tlog.Key, error) {
 }
 
 // EmailTerm reads an e-mail query. A term without keys matches nothing.
-func EmailTerm(email string) []tlog.Key {
-	k, ok := searchable(tlog.KeyIdentity, email)
+func EmailTerm(email string) []tlog.Key { return KeyTerm(tlog.KeyIdentity, email) }
+
+// KeyTerm reads a query for one key of a type, by its value of either case. A term
+// without keys matches nothing: the value cannot be a search key.
+func KeyTerm(t tlog.KeyType, value string) []tlog.Key {
+	k, ok := searchable(t, value)
 	if !ok {
 		return nil
 	}

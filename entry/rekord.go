@@ -144,10 +144,10 @@ func committedRekord(p *Parser, spec []byte) (record, error) {
 		return record{}, errors.New("data.hash in body is required")
 	}
 	rec := record{}
-	if key := rec.signer(p, k.key); key != nil {
+	if key := rec.signer(p, k.key, k.signature); key != nil {
 		k.key = key.PEM
 	}
-	rec.keys.digest(k.hash)
+	rec.digest(OfArtifact, k.hash)
 	rec.body = k.canonical()
 	return rec, nil
 }

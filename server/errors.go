@@ -9,6 +9,7 @@ import (
 
 	"github.com/tallystick/tallystick/entry"
 	"github.com/tallystick/tallystick/openapi"
+	"github.com/tallystick/tallystick/search"
 	"github.com/tallystick/tallystick/storage"
 )
 
@@ -68,6 +69,7 @@ func lookUp(err error) *failure {
 		own *failure
 		bad *openapi.Violation
 		ent *entry.Error
+		ask *search.Error
 	)
 	switch {
 	case errors.As(err, &own):
@@ -76,6 +78,10 @@ func lookUp(err error) *failure {
 		return &failure{status: bad.Status, code: bad.Code, message: bad.Message}
 	case errors.As(err, &ent):
 		return &failure{status: ent.Status(), code: ent.Code, message: ent.Message}
+	case errors.Is(err, errNoEntry):
+		return refuse(http.StatusNotFound, "there is no such entry")
+	case errors.As(err, &ask):
+		return refuse(http.StatusBadRequest, "%s", ask.Error())
 	case errors.Is(err, storage.ErrBusy):
 		return refuse(http.StatusServiceUnavailable, "too many entries are waiting to be logged; try again")
 	case errors.Is(err, storage.ErrHalted):
@@ -108,7 +114,8 @@ func retryAfter(err error) string {
 // fail answers with an error.
 func (s *Server) fail(x *exchange, r *http.Request, err error) {
 	x.err = err
-	if errors.Is(err, errNoEntry) {
+	asPage := x.page || prefersPage(r)
+	if errors.Is(err, errNoEntry) && !asPage {
 		x.WriteHeader(http.StatusNotFound)
 		return
 	}
@@ -119,6 +126,9 @@ func (s *Server) fail(x *exchange, r *http.Request, err error) {
 	}
 	if f.status == http.StatusServiceUnavailable {
 		x.Header().Set("Retry-After", retryAfter(err))
+	}
+	if asPage && s.pages.fail(x, r, f) == nil {
+		return
 	}
 	x.sendJSON(f.status, append(appendError(nil, f.code, f.message), '\n'))
 }

@@ -15,6 +15,7 @@ type exchange struct {
 	start  time.Time
 	route  string // from the route table; label of metrics
 	quiet  bool   // logged at debug level: probes
+	page   bool   // the route of a page: errors are pages too
 	status int    // 0 until the header is written
 	bytes  int64
 	err    error // why the answer is not a success, for the log

@@ -23,6 +23,8 @@ import (
 	"github.com/tallystick/tallystick/entry"
 	"github.com/tallystick/tallystick/openapi/openapitest"
 	"github.com/tallystick/tallystick/storage"
+	"github.com/tallystick/tallystick/storage/memory"
+	"github.com/tallystick/tallystick/storage/storagetest"
 	"github.com/tallystick/tallystick/tlog"
 )
 
@@ -271,59 +273,81 @@ func slowRoot(h []tlog.Hash) tlog.Hash {
 	return tlog.NodeHash(slowRoot(h[:k]), slowRoot(h[k:]))
 }
 
-// fakeSearch looks through the keys of fake logs.
+// fakeSearch is a real store in memory, which gets what the fake logs have before
+// each call.
 type fakeSearch struct {
+	*memory.Store
 	logs []*fakeLog
-	err  error
+	err  error // if set, every search fails
+
+	mu      sync.Mutex
+	writers map[*fakeLog]*storagetest.Writer
+	copied  map[*fakeLog]int
 }
 
-func (f *fakeSearch) Search(_ context.Context, q storage.Query) (storage.Result, error) {
-	r := storage.Result{CompleteTo: map[int64]int64{}}
-	for _, id := range q.Trees {
-		for _, l := range f.logs {
-			if l.tree.ID == id {
-				l.search(q, &r)
-			}
+func newFakeSearch(logs []*fakeLog) *fakeSearch {
+	return &fakeSearch{Store: memory.New(), logs: logs, writers: map[*fakeLog]*storagetest.Writer{}, copied: map[*fakeLog]int{}}
+}
+
+func (f *fakeSearch) Search(ctx context.Context, q storage.Query) (storage.Result, error) {
+	if f.err != nil {
+		return storage.Result{}, f.err
+	}
+	if err := f.catchUp(ctx); err != nil {
+		return storage.Result{}, err
+	}
+	return f.Store.Search(ctx, q)
+}
+
+func (f *fakeSearch) Head(ctx context.Context, tree int64) (storage.Head, error) {
+	if err := f.catchUp(ctx); err != nil {
+		return storage.Head{}, err
+	}
+	return f.Store.Head(ctx, tree)
+}
+
+func (f *fakeSearch) Find(ctx context.Context, tree int64, hashes []tlog.Hash) (map[tlog.Hash]int64, error) {
+	if err := f.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	return f.Store.Find(ctx, tree, hashes)
+}
+
+// catchUp copies what is new in the logs.
+func (f *fakeSearch) catchUp(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.logs {
+		if err := f.copy(ctx, l); err != nil {
+			return err
 		}
 	}
-	return r, f.err
+	return nil
 }
 
-func (l *fakeLog) search(q storage.Query, r *storage.Result) {
+func (f *fakeSearch) copy(ctx context.Context, l *fakeLog) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r.CompleteTo[l.tree.ID] = l.size()
-	for i := len(l.leaves) - 1; i >= 0; i-- {
-		if !matches(l.keys[i], q) {
-			continue
+	if f.writers[l] == nil {
+		tree := l.tree
+		tree.API = fmt.Sprint(tree.ID) // two of one API are not both active
+		if err := f.CreateTree(ctx, tree); err != nil {
+			return err
 		}
-		if len(r.Matches) == q.Limit {
-			r.Truncated = true
-			return
-		}
-		r.Matches = append(r.Matches, storage.Match{Tree: l.tree.ID, Index: int64(i), Hash: l.leaves[i].Hash})
+		f.writers[l] = storagetest.NewWriter(f.Store)
+		f.writers[l].Tree = tree.ID
 	}
-}
-
-func matches(keys []tlog.Key, q storage.Query) bool {
-	n := 0
-	for _, term := range q.Terms {
-		if matchesTerm(keys, term) {
-			n++
+	for i := f.copied[l]; i < len(l.leaves); i++ {
+		leaf := storage.NewLeaf{Leaf: l.leaves[i], Keys: tlog.SortKeys(l.keys[i])}
+		leaf.Attestation = tlog.Hash{}
+		w := f.writers[l]
+		w.BeforeBatch = func(b *storage.Batch) { b.New.Time, b.Leaves[0].Time = leaf.Time, leaf.Time }
+		if err := w.Commit(ctx, leaf); err != nil {
+			return err
 		}
+		f.copied[l]++
 	}
-	return n > 0 && (!q.All || n == len(q.Terms))
-}
-
-func matchesTerm(keys []tlog.Key, term storage.Term) bool {
-	for _, k := range keys {
-		for _, want := range term {
-			if k == want {
-				return true
-			}
-		}
-	}
-	return false
+	return nil
 }
 
 // rig is a server over fake logs.
@@ -351,7 +375,7 @@ func newRig(t testing.TB, logs []*fakeLog, changes ...func(*Config)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &rig{t: t, logs: logs, search: &fakeSearch{logs: logs}}
+	g := &rig{t: t, logs: logs, search: newFakeSearch(logs)}
 	cfg := Config{Search: g.search, Parser: parser, MaxAttestation: 100 << 10}
 	for _, l := range logs {
 		cfg.Logs = append(cfg.Logs, l)

@@ -493,7 +493,7 @@ func TestPages(t *testing.T) {
 	g := newRig(t, nil, withTrust, func(c *Config) { c.PublicURL, c.Version = "https://<b>.example", "v1.2.3" })
 	g.active().fill(t, 3)
 	home := g.want(200, 0, "GET", "/", "").Body.String()
-	for _, want := range []string{"https://&lt;b&gt;.example", "v1.2.3", "<td>3</td>", "rekor.example.test - 1311768467294899695"} {
+	for _, want := range []string{"https://&lt;b&gt;.example", "v1.2.3", "<dd>3</dd>", "rekor.example.test - 1311768467294899695"} {
 		if !strings.Contains(home, want) {
 			t.Errorf("/ has no %q", want)
 		}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"github.com/tallystick/tallystick/search"
 	"github.com/tallystick/tallystick/storage"
 	"github.com/tallystick/tallystick/tlog"
 )
@@ -40,7 +41,6 @@ type Log interface {
 	Ready(ctx context.Context) error
 }
 
-// Searcher finds entries by their search keys.
-type Searcher interface {
-	Search(ctx context.Context, q storage.Query) (storage.Result, error)
-}
+// Searcher finds entries by their search keys, and reads what was found: a
+// storage.Store.
+type Searcher = search.Store

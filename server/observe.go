@@ -93,8 +93,7 @@ func (s *Server) finish(x *exchange, r *http.Request) {
 		if x.status != 0 {
 			defer panic(http.ErrAbortHandler) // an answer that broke off must not look whole
 		} else {
-			x.sendJSON(http.StatusInternalServerError, append(appendError(nil, http.StatusInternalServerError,
-				"internal error; the server's log has it under the ID in X-Request-ID"), '\n'))
+			s.fail(x, r, x.err)
 		}
 	}
 	if x.status == 0 {

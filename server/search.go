@@ -45,7 +45,7 @@ func (s *Server) search(x *exchange, r *http.Request) error {
 	defer held.close()
 	result, err := fetch(r.Context(), held, smallAnswer/2, func() (storage.Result, int64, error) {
 		result, err := s.cfg.Search.Search(r.Context(), storage.Query{
-			Trees: s.newestFirst(), Terms: terms, All: q.And, Limit: s.cfg.MaxResults,
+			In: s.newestFirst(), Terms: terms, All: q.And, Limit: s.cfg.MaxResults,
 		})
 		return result, int64(len(result.Matches)) * matchCost, err
 	})
@@ -58,11 +58,11 @@ func (s *Server) search(x *exchange, r *http.Request) error {
 // matchCost is what one match takes in memory.
 const matchCost = 64
 
-// newestFirst returns the tree IDs in the order of a search.
-func (s *Server) newestFirst() []int64 {
-	var trees []int64
+// newestFirst returns all trees, whole, in the order of a search.
+func (s *Server) newestFirst() []storage.Range {
+	var trees []storage.Range
 	for i := len(s.shards) - 1; i >= 0; i-- {
-		trees = append(trees, s.shards[i].tree)
+		trees = append(trees, storage.Whole(s.shards[i].tree))
 	}
 	return trees
 }

@@ -1,5 +1,5 @@
 // Package server is the HTTP side of the log: the Rekor v1 API, health, metrics
-// and two pages for people.
+// and pages for people.
 //
 // A request goes through one place after another: ServeHTTP (request ID, CORS,
 // time limit, log, metrics, panics), the route table (path, method, Accept), a
@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tallystick/tallystick/entry"
 	"github.com/tallystick/tallystick/openapi"
+	"github.com/tallystick/tallystick/search"
 )
 
 // Config is what a server is made of. Logs, Search and Parser are required; zero
@@ -62,6 +63,9 @@ type Config struct {
 	// MaxSignatures is how many signed entry timestamps are kept in memory, so that
 	// entries read often are not signed each time; 250 bytes each. Default 32,768.
 	MaxSignatures int
+
+	// Monitor says how the monitor is that runs inside the server; nil if none does.
+	Monitor MonitorStatus
 
 	// PublicURL is the log's address, and Version the program's; both are shown to
 	// people.
@@ -134,6 +138,7 @@ func (c *Config) check() error {
 type Server struct {
 	cfg     Config
 	shards  shards
+	finder  *search.Finder
 	bodies  bodies
 	answers *budget
 	// parsing has a turn for each processor: proposals are parsed, and their
@@ -166,7 +171,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, shards: all, sets: sets, metrics: m,
+		cfg: cfg, shards: all, finder: newFinder(cfg, all), sets: sets, metrics: m,
 		bodies: bodies{cfg.MaxBody, cfg.BodyTimeout,
 			newBudget(cfg.MaxBodies, smallBody, "too many request bodies are being read; try again")},
 		answers: newBudget(cfg.MaxAnswers, smallAnswer, "too many large answers are being sent; try again"),

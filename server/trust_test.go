@@ -35,7 +35,7 @@ func TestTrustDocuments(t *testing.T) {
 			t.Errorf("HEAD %s: %v", path, w.Header())
 		}
 		g.want(405, 405, "POST", path, "{}")
-		if home := g.want(200, 0, "GET", "/", "").Body.String(); !strings.Contains(home, `href="`+path[1:]+`"`) {
+		if home := g.want(200, 0, "GET", "/", "").Body.String(); !strings.Contains(home, `href="./`+path[1:]+`"`) {
 			t.Errorf("/ does not lead to %s", path)
 		}
 	}

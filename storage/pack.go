@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -55,6 +56,19 @@ func PackKey(k tlog.Key) []byte {
 		return out
 	}
 	return append([]byte{byte(k.Type), formText}, k.Value...)
+}
+
+// PackPrefix returns the bounds of the packed keys that stand for keys of the
+// prefix's type whose value begins with its value: from … end, without end. Keys
+// whose value is packed in another form are not among them.
+func PackPrefix(prefix tlog.Key) (from, end []byte) {
+	from = append([]byte{byte(prefix.Type), formText}, prefix.Value...)
+	end = bytes.Clone(from)
+	for end[len(end)-1] == 0xff { // never the form, which is the second byte
+		end = end[:len(end)-1]
+	}
+	end[len(end)-1]++
+	return from, end
 }
 
 func notLowerHex(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') }

@@ -11,6 +11,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/tallystick/tallystick/tlog"
@@ -146,11 +147,20 @@ type Request struct {
 // matches nothing.
 type Term []tlog.Key
 
+// Range is a part of a tree: the leaves From … To-1. A To beyond the head stands for
+// the head; a range that begins at its end, or after it, is empty.
+type Range struct {
+	Tree, From, To int64
+}
+
+// Whole returns the range of all leaves of a tree, however many it has.
+func Whole(tree int64) Range { return Range{tree, 0, math.MaxInt64} }
+
 // Query asks for entries by their keys, newest first.
 type Query struct {
-	// Trees are the trees to look in; the answer lists them in this order, so give
-	// the newest tree first.
-	Trees []int64
+	// In are the parts of trees to look in; the answer lists them in this order, so
+	// give the newest first.
+	In []Range
 	// Terms must all match if All, else any one. Without terms nothing matches.
 	Terms []Term
 	All   bool
@@ -170,7 +180,8 @@ type Result struct {
 	Matches   []Match
 	Truncated bool // there were more than Limit
 	// CompleteTo has, for each tree of the query, the tree size up to which the
-	// answer is complete: every entry below it that matches was considered.
+	// answer is complete: every entry below it that is in range and matches was
+	// considered.
 	CompleteTo map[int64]int64
 }
 
@@ -210,12 +221,24 @@ type Store interface {
 	// Leaves returns up to n leaves from index start, in order; fewer, or none, at
 	// the end of the tree.
 	Leaves(ctx context.Context, tree int64, start int64, n int) ([]Leaf, error)
+	// LeavesAt returns the leaves at these indexes, in the order asked for, repeated
+	// if they are. ErrNotFound if one is not there.
+	LeavesAt(ctx context.Context, tree int64, indexes []int64) ([]Leaf, error)
+	// Times returns the integrated times of the leaves at these indexes, in the order
+	// asked for. ErrNotFound if one is not there. Along a tree times never decrease: so
+	// the first leaf of a time is found by bisection, for many times in the same calls.
+	Times(ctx context.Context, tree int64, indexes []int64) ([]int64, error)
 	// Find returns the indexes of those of the hashes that are in the tree.
 	Find(ctx context.Context, tree int64, hashes []tlog.Hash) (map[tlog.Hash]int64, error)
 	// Attestation returns what was stored under a SHA-256.
 	Attestation(ctx context.Context, tree int64, digest tlog.Hash) ([]byte, error)
 	// Search returns the entries that match, newest first.
 	Search(ctx context.Context, q Query) (Result, error)
+	// KeysBeginning returns up to n of the different search keys in the tree that have
+	// the prefix's type and begin with its value, the first ones in the order of their
+	// bytes. Values that are packed (digests, hashes: see PackKey) are not found so. It
+	// costs about n lookups, however many leaves have the keys.
+	KeysBeginning(ctx context.Context, tree int64, prefix tlog.Key, n int) ([]tlog.Key, error)
 	// Keys returns the search keys stored for leaves start … start+n-1: one slice
 	// a leaf, each sorted; for the whole-log check.
 	Keys(ctx context.Context, tree int64, start int64, n int) ([][]tlog.Key, error)

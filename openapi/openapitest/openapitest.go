@@ -6,6 +6,7 @@ package openapitest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"path"
@@ -16,38 +17,49 @@ import (
 	"github.com/tallystick/tallystick/openapi"
 )
 
-// Checker holds answers against the specification. It may be used by many
+// Checker holds answers against the specifications. It may be used by many
 // goroutines.
 type Checker struct {
-	doc *openapi3.T
+	v1, search *openapi3.T
 }
 
-// New loads the specification, and fails if it is not valid OpenAPI.
+// New loads the specifications, and fails if one is not valid OpenAPI.
 func New() (*Checker, error) {
+	v1, err1 := load("rekor-v1.yaml", openapi.RekorV1())
+	search, err2 := load("search.yaml", openapi.Search())
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	return &Checker{v1, search}, nil
+}
+
+func load(name, text string) (*openapi3.T, error) {
 	loader := openapi3.NewLoader()
-	doc, err := loader.LoadFromData([]byte(openapi.RekorV1()))
+	doc, err := loader.LoadFromData([]byte(text))
 	if err != nil {
-		return nil, fmt.Errorf("loading rekor-v1.yaml: %w", err)
+		return nil, fmt.Errorf("loading %s: %w", name, err)
 	}
 	if err := doc.Validate(loader.Context); err != nil {
-		return nil, fmt.Errorf("rekor-v1.yaml is not valid OpenAPI: %w", err)
+		return nil, fmt.Errorf("%s is not valid OpenAPI: %w", name, err)
 	}
-	return &Checker{doc}, nil
+	return doc, nil
 }
 
-// Operations returns "METHOD /path" of every operation of the specification.
+// Operations returns "METHOD /path" of every operation of the specifications.
 func (c *Checker) Operations() []string {
 	var out []string
-	for p, item := range c.doc.Paths.Map() {
-		for method := range item.Operations() {
-			out = append(out, method+" "+p)
+	for _, doc := range []*openapi3.T{c.v1, c.search} {
+		for p, item := range doc.Paths.Map() {
+			for method := range item.Operations() {
+				out = append(out, method+" "+p)
+			}
 		}
 	}
 	return out
 }
 
 // Check returns what is wrong with an answer to a request with this method and
-// path. Of paths outside /api/v1 only those in the specification are checked, and only GET:
+// path. Of paths outside /api/v1 only those in the specifications are checked, and only GET:
 // else everything is right.
 func (c *Checker) Check(method, urlPath string, status int, header http.Header, body []byte) error {
 	if err := c.check(method, path.Clean("/"+urlPath), status, header, body); err != nil {
@@ -90,15 +102,17 @@ func (c *Checker) plainError(method string, status, want int, header http.Header
 	if method == http.MethodHead {
 		return nil
 	}
-	return response(c.doc.Components.Responses["Error"].Value, header, body)
+	return response(c.v1.Components.Responses["Error"].Value, header, body)
 }
 
 // item returns what is specified for a path; nil if nothing is.
 func (c *Checker) item(urlPath string) *openapi3.PathItem {
-	if item := c.doc.Paths.Value(urlPath); item != nil {
-		return item
+	for _, doc := range []*openapi3.T{c.v1, c.search} {
+		if item := doc.Paths.Value(urlPath); item != nil {
+			return item
+		}
 	}
-	for p, item := range c.doc.Paths.Map() {
+	for p, item := range c.v1.Paths.Map() {
 		prefix, _, ok := strings.Cut(p, "{")
 		if rest := strings.TrimPrefix(urlPath, prefix); ok && rest != urlPath && rest != "" && !strings.Contains(rest, "/") {
 			return item

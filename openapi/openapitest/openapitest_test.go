@@ -42,6 +42,9 @@ func TestCheck(t *testing.T) {
 		{"no path, but found", "GET", "/api/v1/version", 200, jsonType, "{}\n", false},
 		{"conflict without Location", "POST", "/api/v1/log/entries", 409, jsonType, "{\"code\":409,\"message\":\"x\"}\n", false},
 		{"method, no Allow", "DELETE", "/api/v1/log", 405, jsonType, "{\"code\":405,\"message\":\"x\"}\n", false},
+		{"search", "GET", "/api/search", 200, get, "{\"completeTo\":[],\"entries\":[]}\n", true},
+		{"search, member too many", "GET", "/api/search", 200, get, "{\"completeTo\":[],\"entries\":[],\"x\":1}\n", false},
+		{"search, cacheable", "GET", "/api/search", 200, jsonType, "{\"completeTo\":[],\"entries\":[]}\n", false},
 		{"outside", "GET", "/ping", 200, http.Header{}, ".", true},
 	} {
 		err := c.Check(x.method, x.path, x.status, x.header, []byte(x.body))
@@ -49,7 +52,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v", x.name, err)
 		}
 	}
-	if n := len(c.Operations()); n != 10 {
-		t.Errorf("%d operations, not the 8 of Rekor v1 and two besides", n)
+	if n := len(c.Operations()); n != 11 {
+		t.Errorf("%d operations, not the 8 of Rekor v1, two besides and our search", n)
 	}
 }

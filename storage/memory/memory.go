@@ -357,6 +357,40 @@ func (s *Store) Leaves(ctx context.Context, id, start int64, n int) (leaves []st
 	return leaves, err
 }
 
+// LeavesAt implements storage.Store.
+func (s *Store) LeavesAt(ctx context.Context, id int64, indexes []int64) (leaves []storage.Leaf, err error) {
+	err = s.at(ctx, "LeavesAt", id, indexes, func(l storage.Leaf) {
+		l.Body = append([]byte{}, l.Body...)
+		leaves = append(leaves, l)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return leaves, nil
+}
+
+// Times implements storage.Store.
+func (s *Store) Times(ctx context.Context, id int64, indexes []int64) (times []int64, err error) {
+	err = s.at(ctx, "Times", id, indexes, func(l storage.Leaf) { times = append(times, l.Time) })
+	if err != nil {
+		return nil, err
+	}
+	return times, nil
+}
+
+// at calls do for the leaf at each index.
+func (s *Store) at(ctx context.Context, method string, id int64, indexes []int64, do func(storage.Leaf)) error {
+	return s.read(ctx, method, id, func(t *tree) error {
+		for _, i := range indexes {
+			if i < 0 || i >= int64(len(t.leaves)) {
+				return fmt.Errorf("leaf %d of tree %d: %w", i, id, storage.ErrNotFound)
+			}
+			do(t.leaves[i])
+		}
+		return nil
+	})
+}
+
 // Find implements storage.Store.
 func (s *Store) Find(ctx context.Context, id int64, hashes []tlog.Hash) (found map[tlog.Hash]int64, err error) {
 	err = s.read(ctx, "Find", id, func(t *tree) error {
@@ -395,6 +429,21 @@ func (s *Store) Keys(ctx context.Context, id, start int64, n int) (keys [][]tlog
 	return keys, err
 }
 
+// KeysBeginning implements storage.Store. It looks at every key of the tree.
+func (s *Store) KeysBeginning(ctx context.Context, id int64, prefix tlog.Key, n int) (keys []tlog.Key, err error) {
+	from, end := storage.PackPrefix(prefix)
+	err = s.read(ctx, "KeysBeginning", id, func(t *tree) error {
+		for k := range t.byKey {
+			if p := storage.PackKey(k); bytes.Compare(from, p) <= 0 && bytes.Compare(p, end) < 0 {
+				keys = append(keys, k)
+			}
+		}
+		return nil
+	})
+	keys = tlog.SortKeys(keys)
+	return keys[:min(max(n, 0), len(keys))], err
+}
+
 // Search implements storage.Store. It looks at every entry that has one of the
 // keys.
 func (s *Store) Search(ctx context.Context, q storage.Query) (res storage.Result, err error) {
@@ -402,14 +451,14 @@ func (s *Store) Search(ctx context.Context, q storage.Query) (res storage.Result
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		res.CompleteTo = map[int64]int64{}
-		for _, id := range q.Trees {
-			t, err := s.tree(id)
+		for _, in := range q.In {
+			t, err := s.tree(in.Tree)
 			if err != nil {
 				return err
 			}
-			res.CompleteTo[id] = t.head.Size
-			for _, i := range t.search(q) {
-				res.Matches = append(res.Matches, storage.Match{Tree: id, Index: i, Hash: t.leaves[i].Hash})
+			res.CompleteTo[t.ID] = t.head.Size
+			for _, i := range t.search(q, in) {
+				res.Matches = append(res.Matches, storage.Match{Tree: t.ID, Index: i, Hash: t.leaves[i].Hash})
 			}
 		}
 		if limit := max(q.Limit, 1); len(res.Matches) > limit {
@@ -423,14 +472,14 @@ func (s *Store) Search(ctx context.Context, q storage.Query) (res storage.Result
 	return res, nil
 }
 
-// search returns the indexes that match, newest first.
-func (t *tree) search(q storage.Query) []int64 {
+// search returns the indexes in a range that match, newest first.
+func (t *tree) search(q storage.Query, in storage.Range) []int64 {
 	terms := map[int64]int{} // how many terms an index matches
 	for _, term := range q.Terms {
 		seen := map[int64]bool{}
 		for _, k := range term {
 			for _, i := range t.byKey[k] {
-				if !seen[i] {
+				if !seen[i] && i >= in.From && i < in.To {
 					seen[i] = true
 					terms[i]++
 				}

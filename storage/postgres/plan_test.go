@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -21,16 +22,19 @@ import (
 func planned() map[string][]any {
 	hashes := [][]byte{make([]byte, 32), make([]byte, 32)}
 	return map[string][]any{
-		existingSQL:    {storagetest.TreeID, hashes},
-		sinceSQL:       {storagetest.TreeID, int64(10), int64(100)},
-		readTilesSQL:   {storagetest.TreeID, []int16{0}, []int64{0}, []int32{256}},
-		readHashesSQL:  {storagetest.TreeID, int64(0), int64(255)},
-		readLeavesSQL:  {storagetest.TreeID, int64(0), int64(255)},
-		readKeysSQL:    {storagetest.TreeID, int64(0), int64(255)},
-		attestationSQL: {storagetest.TreeID, hashes[0]},
-		countSQL:       {storagetest.TreeID, hashes, 10},
-		searchSQL(0):   {storagetest.TreeID, hashes, 10},
-		searchSQL(2):   {storagetest.TreeID, hashes, 10, hashes, hashes},
+		existingSQL:      {storagetest.TreeID, hashes},
+		sinceSQL:         {storagetest.TreeID, int64(10), int64(100)},
+		readTilesSQL:     {storagetest.TreeID, []int16{0}, []int64{0}, []int32{256}},
+		readHashesSQL:    {storagetest.TreeID, int64(0), int64(255)},
+		readLeavesSQL:    {storagetest.TreeID, int64(0), int64(255)},
+		readKeysSQL:      {storagetest.TreeID, int64(0), int64(255)},
+		attestationSQL:   {storagetest.TreeID, hashes[0]},
+		countSQL:         {storagetest.TreeID, hashes, 10, 0, 1000},
+		searchSQL(0):     {storagetest.TreeID, hashes, 10, 0, 1000},
+		searchSQL(2):     {storagetest.TreeID, hashes, 10, 0, 1000, hashes, hashes},
+		readTimesSQL:     {storagetest.TreeID, []int64{0, 100, 3}},
+		readLeavesAtSQL:  {storagetest.TreeID, []int64{0, 100, 3}},
+		keysBeginningSQL: {storagetest.TreeID, []byte{3, 0}, []byte{3, 1}, 100},
 	}
 }
 
@@ -150,17 +154,69 @@ func TestSearchCost(t *testing.T) {
 	}
 	defer conn.Release()
 	for _, terms := range [][]storage.Term{{{frequent}, {rare}}, {{rare}, {frequent}}, {{frequent}}} {
-		driver, others, err := plan(t.Context(), conn, storagetest.TreeID, storage.Query{Terms: terms, All: true})
+		driver, others, err := plan(t.Context(), conn, storage.Whole(storagetest.TreeID), storage.Query{Terms: terms, All: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		args := []any{storagetest.TreeID, driver, 11}
+		args := []any{storagetest.TreeID, driver, 11, int64(0), int64(math.MaxInt64)}
 		for _, o := range others {
 			args = append(args, o)
 		}
 		text := explain(t, s, "analyze, costs off, timing off", searchSQL(len(others)), args)
 		if n := rowsRead(text); n > 100 {
 			t.Errorf("%v: reads %d rows:\n%s", terms, n, text)
+		}
+	}
+}
+
+// The keys that begin with a prefix cost as many rows as there are keys, however many
+// leaves have them; times cost the rows that are asked for; and a search in a range reads
+// what it returns.
+func TestRangeCosts(t *testing.T) {
+	s, err := Open(t.Context(), pgtest.Database(t), Options{Migrate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	storagetest.CreateTree(t, s)
+	w := storagetest.NewWriter(s)
+	for i := range 10 {
+		var leaves []storage.NewLeaf
+		for j := range 1000 {
+			leaves = append(leaves, storagetest.Leaf(fmt.Sprint(i, " ", j),
+				tlog.Key{Type: tlog.KeyIdentity, Value: fmt.Sprint("few-", j%3)},
+				tlog.Key{Type: tlog.KeyIdentity, Value: fmt.Sprint("own-", i, "-", j)}))
+		}
+		if err := w.Commit(t.Context(), leaves...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prefix := func(value string, n int) []any {
+		from, end := storage.PackPrefix(tlog.Key{Type: tlog.KeyIdentity, Value: value})
+		return []any{storagetest.TreeID, from, end, n}
+	}
+	few := [][]byte{storage.PackKey(tlog.Key{Type: tlog.KeyIdentity, Value: "few-1"})}
+	for _, analyzed := range []bool{false, true} {
+		if analyzed {
+			if _, err := s.reads.Exec(t.Context(), "analyze"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct {
+			name, sql string
+			args      []any
+			most      int
+		}{
+			{"few keys", keysBeginningSQL, prefix("few", 101), 20},
+			{"many keys", keysBeginningSQL, prefix("own", 50), 250},
+			{"times", readTimesSQL, []any{storagetest.TreeID, []int64{0, 5000, 9999}}, 3},
+			{"range", searchSQL(0), []any{storagetest.TreeID, few, 10, 3000, 4000}, 50},
+			{"end of a range", searchSQL(0), []any{storagetest.TreeID, few, 10, 3000, 3010}, 50},
+		} {
+			text := explain(t, s, "analyze, costs off, timing off", c.sql, c.args)
+			if n := rowsRead(text); n > c.most {
+				t.Errorf("%s, analyzed %v: reads %d rows:\n%s", c.name, analyzed, n, text)
+			}
 		}
 	}
 }

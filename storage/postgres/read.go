@@ -39,6 +39,11 @@ const (
 	readLeavesSQL = `select idx, time, hash, key_set, attestation, body from tallystick.leaves
 		where tree_id = $1 and idx >= $2 and idx < $3 order by idx`
 
+	readLeavesAtSQL = `select idx, time, hash, key_set, attestation, body from tallystick.leaves
+		where tree_id = $1 and idx = any($2::bigint[])`
+
+	readTimesSQL = `select idx, time from tallystick.leaves where tree_id = $1 and idx = any($2::bigint[])`
+
 	readKeysSQL = `select idx, key from tallystick.search_keys where tree_id = $1 and idx >= $2 and idx < $3 order by idx`
 
 	attestationSQL = `select data from tallystick.attestations where tree_id = $1 and digest = $2`
@@ -252,6 +257,74 @@ func (s *Store) Leaves(ctx context.Context, tree, start int64, n int) (leaves []
 		return err
 	})
 	return leaves, err
+}
+
+// LeavesAt implements storage.Store.
+func (s *Store) LeavesAt(ctx context.Context, tree int64, indexes []int64) ([]storage.Leaf, error) {
+	var found []storage.Leaf
+	err := s.read(ctx, "leaves", tree, func(conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, readLeavesAtSQL, tree, nonNilIndexes(indexes))
+		if err != nil {
+			return err
+		}
+		if found, err = pgx.CollectRows(rows, scanLeaf); err != nil || len(found) > 0 {
+			return err
+		}
+		return mustExist(ctx, conn, tree)
+	})
+	if err != nil {
+		return nil, err
+	}
+	byIndex := make(map[int64]storage.Leaf, len(found))
+	for _, l := range found {
+		byIndex[l.Index] = l
+	}
+	return inOrder(tree, indexes, byIndex)
+}
+
+// Times implements storage.Store.
+func (s *Store) Times(ctx context.Context, tree int64, indexes []int64) ([]int64, error) {
+	found := map[int64]int64{}
+	err := s.read(ctx, "times", tree, func(conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, readTimesSQL, tree, nonNilIndexes(indexes))
+		if err != nil {
+			return err
+		}
+		var index, time int64
+		_, err = pgx.ForEachRow(rows, []any{&index, &time}, func() error {
+			found[index] = time
+			return nil
+		})
+		if err != nil || len(found) > 0 {
+			return err
+		}
+		return mustExist(ctx, conn, tree)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return inOrder(tree, indexes, found)
+}
+
+// nonNilIndexes returns the list, but not NULL for an empty one.
+func nonNilIndexes(indexes []int64) []int64 {
+	if indexes == nil {
+		return []int64{}
+	}
+	return indexes
+}
+
+// inOrder returns what was found at each index, in the order asked for.
+func inOrder[T any](tree int64, indexes []int64, found map[int64]T) ([]T, error) {
+	var list []T
+	for _, i := range indexes {
+		v, ok := found[i]
+		if !ok {
+			return nil, fmt.Errorf("leaf %d of tree %d: %w", i, tree, storage.ErrNotFound)
+		}
+		list = append(list, v)
+	}
+	return list, nil
 }
 
 func scanLeaf(row pgx.CollectableRow) (l storage.Leaf, err error) {

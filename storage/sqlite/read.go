@@ -17,7 +17,7 @@ const headSQL = "select size, root, time from heads where tree_id = ?"
 
 // readStatements are used by all connections that read.
 type readStatements struct {
-	head, checkpoint, trees, tile, hashes, leaves, keys, find, attestation *sql.Stmt
+	head, checkpoint, trees, tile, hashes, leaves, leaf, time, keys, nextKey, find, attestation *sql.Stmt
 }
 
 func prepareReads(ctx context.Context, db *sql.DB) (r readStatements, err error) {
@@ -31,7 +31,10 @@ func prepareReads(ctx context.Context, db *sql.DB) (r readStatements, err error)
 		{&r.tile, "select substr(hashes, 1, ?) from tiles where tree_id = ? and level = ? and idx = ?"},
 		{&r.hashes, "select hash from leaves where tree_id = ? and idx >= ? and idx < ? order by idx"},
 		{&r.leaves, "select idx, time, hash, key_set, attestation, body from leaves where tree_id = ? and idx >= ? and idx < ? order by idx"},
+		{&r.leaf, "select idx, time, hash, key_set, attestation, body from leaves where tree_id = ? and idx = ?"},
+		{&r.time, "select time from leaves where tree_id = ? and idx = ?"},
 		{&r.keys, "select idx, key from search_keys where tree_id = ? and idx >= ? and idx < ? order by idx"},
+		{&r.nextKey, "select key from search_keys indexed by search_keys_by_key where tree_id = ? and key >= ? and key < ? order by key limit 1"},
 		{&r.find, "select idx from leaves where tree_id = ? and hash = ?"},
 		{&r.attestation, "select data from attestations where tree_id = ? and digest = ?"},
 	} {
@@ -208,6 +211,47 @@ func (s *Store) Leaves(ctx context.Context, tree, start int64, n int) (leaves []
 	return leaves, err
 }
 
+// LeavesAt implements storage.Store.
+func (s *Store) LeavesAt(ctx context.Context, tree int64, indexes []int64) (leaves []storage.Leaf, err error) {
+	err = s.read(ctx, "leaves", tree, func() error {
+		for n, i := range indexes {
+			err := each(ctx, s.find.leaf, []any{tree, i}, func(rows *sql.Rows) error {
+				l, err := scanLeaf(rows)
+				leaves = append(leaves, l)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if len(leaves) == n {
+				return fmt.Errorf("leaf %d: %w", i, storage.ErrNotFound)
+			}
+		}
+		return s.mustExist(ctx, tree)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return leaves, nil
+}
+
+// Times implements storage.Store.
+func (s *Store) Times(ctx context.Context, tree int64, indexes []int64) ([]int64, error) {
+	times := make([]int64, len(indexes))
+	err := s.read(ctx, "times", tree, func() error {
+		for n, i := range indexes {
+			if err := s.find.time.QueryRowContext(ctx, tree, i).Scan(&times[n]); err != nil {
+				return err
+			}
+		}
+		return s.mustExist(ctx, tree)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return times, nil
+}
+
 func scanLeaf(rows *sql.Rows) (l storage.Leaf, err error) {
 	var hash, keySet, attestation sql.RawBytes
 	if err := rows.Scan(&l.Index, &l.Time, &hash, &keySet, &attestation, &l.Body); err != nil {
@@ -275,6 +319,35 @@ func (s *Store) Keys(ctx context.Context, tree, start int64, n int) (keys [][]tl
 	return keys, err
 }
 
+// KeysBeginning implements storage.Store. It walks the index (tree_id, key, idx) from
+// one key to the next, over the rows that each has: the smallest bytes after a key
+// are the key and a zero.
+func (s *Store) KeysBeginning(ctx context.Context, tree int64, prefix tlog.Key, n int) (keys []tlog.Key, err error) {
+	from, end := storage.PackPrefix(prefix)
+	err = s.read(ctx, "search keys", tree, func() error {
+		for len(keys) < n {
+			var packed []byte
+			err := s.find.nextKey.QueryRowContext(ctx, tree, from, end).Scan(&packed)
+			if errors.Is(err, sql.ErrNoRows) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			k, err := storage.UnpackKey(packed)
+			if err != nil {
+				return err
+			}
+			keys, from = append(keys, k), append(packed, 0)
+		}
+		return s.mustExist(ctx, tree)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
 // countMax bounds how far the rows of a term are counted: enough to tell a rare
 // term from a frequent one.
 const countMax = 10000
@@ -301,21 +374,21 @@ func (s *Store) Search(ctx context.Context, q storage.Query) (res storage.Result
 func searchTrees(ctx context.Context, tx *sql.Tx, q storage.Query) (storage.Result, error) {
 	res := storage.Result{CompleteTo: map[int64]int64{}}
 	limit := max(q.Limit, 1)
-	for _, tree := range q.Trees {
-		head, err := scanHead(tx.QueryRowContext(ctx, headSQL, tree))
+	for _, in := range q.In {
+		head, err := scanHead(tx.QueryRowContext(ctx, headSQL, in.Tree))
 		if err != nil {
 			return res, err
 		}
-		res.CompleteTo[tree] = head.Size
+		res.CompleteTo[in.Tree] = head.Size
 		// One more than there is room for tells whether the answer is cut off.
-		found, err := searchTree(ctx, tx, tree, q, limit-len(res.Matches)+1)
+		found, err := searchRange(ctx, tx, in, q, limit-len(res.Matches)+1)
 		if err != nil {
 			return res, err
 		}
 		for _, i := range found {
-			m := storage.Match{Tree: tree, Index: i}
+			m := storage.Match{Tree: in.Tree, Index: i}
 			var hash []byte
-			if err := tx.QueryRowContext(ctx, "select hash from leaves where tree_id = ? and idx = ?", tree, i).Scan(&hash); err != nil {
+			if err := tx.QueryRowContext(ctx, "select hash from leaves where tree_id = ? and idx = ?", in.Tree, i).Scan(&hash); err != nil {
 				return res, fmt.Errorf("leaf %d has search keys but no row: %w", i, err)
 			}
 			if err := setHash(&m.Hash, hash); err != nil {
@@ -330,19 +403,19 @@ func searchTrees(ctx context.Context, tx *sql.Tx, q storage.Query) (storage.Resu
 	return res, nil
 }
 
-// searchTree returns the indexes of the newest n matches in one tree.
+// searchRange returns the indexes of the newest n matches in a part of a tree.
 //
 // For each key of the driving term it walks the index (tree_id, key, idx)
-// backwards, so newest first, and looks every other term up for that leaf; it stops
-// after n hits. The newest n of all keys together are among those. If any term may
+// backwards through the range, so newest first, and looks every other term up for
+// that leaf; it stops after n hits. The newest n of all keys together are among those. If any term may
 // match, all keys together are the driving term. If all must, it is the rarest one:
 // then a search for a frequent key and a rare one costs what the rare one costs. (Of
 // terms that all have countMax entries and more, any may drive it; if they hardly
 // ever meet, the search reads all rows of one.)
-func searchTree(ctx context.Context, tx *sql.Tx, tree int64, q storage.Query, n int) ([]int64, error) {
+func searchRange(ctx context.Context, tx *sql.Tx, in storage.Range, q storage.Query, n int) ([]int64, error) {
 	driver, others := storage.Term(slices.Concat(q.Terms...)), []storage.Term(nil)
 	if q.All && len(q.Terms) > 1 {
-		rarest, err := rarestTerm(ctx, tx, tree, q.Terms)
+		rarest, err := rarestTerm(ctx, tx, in, q.Terms)
 		if err != nil {
 			return nil, err
 		}
@@ -351,7 +424,7 @@ func searchTree(ctx context.Context, tx *sql.Tx, tree int64, q storage.Query, n 
 	query, args := searchSQL(others)
 	var found []int64
 	for _, k := range driver {
-		rows, err := tx.QueryContext(ctx, query, append([]any{tree, storage.PackKey(k), n}, args...)...)
+		rows, err := tx.QueryContext(ctx, query, append([]any{in.Tree, storage.PackKey(k), n, in.From, in.To}, args...)...)
 		if err != nil {
 			return nil, err
 		}
@@ -371,7 +444,7 @@ func searchTree(ctx context.Context, tx *sql.Tx, tree int64, q storage.Query, n 
 }
 
 // searchSQL returns the query for one key of the driving term, and its arguments
-// from the fourth on.
+// from the sixth on.
 func searchSQL(others []storage.Term) (string, []any) {
 	var probes strings.Builder
 	var args []any
@@ -386,23 +459,23 @@ func searchSQL(others []storage.Term) (string, []any) {
 				probes.WriteString(", ")
 			}
 			args = append(args, storage.PackKey(k))
-			fmt.Fprintf(&probes, "?%d", 3+len(args))
+			fmt.Fprintf(&probes, "?%d", 5+len(args))
 		}
 		probes.WriteString("))")
 	}
-	return `select s.idx from search_keys s indexed by search_keys_by_key where s.tree_id = ?1 and s.key = ?2` + probes.String() + `
+	return `select s.idx from search_keys s indexed by search_keys_by_key where s.tree_id = ?1 and s.key = ?2 and s.idx >= ?4 and s.idx < ?5` + probes.String() + `
 		order by s.idx desc limit ?3`, args
 }
 
-// rarestTerm returns the place of the term with the fewest rows.
-func rarestTerm(ctx context.Context, tx *sql.Tx, tree int64, terms []storage.Term) (int, error) {
+// rarestTerm returns the place of the term with the fewest rows in the range.
+func rarestTerm(ctx context.Context, tx *sql.Tx, in storage.Range, terms []storage.Term) (int, error) {
 	rarest, fewest := 0, math.MaxInt
 	for i, t := range terms {
 		n := 0
 		for _, k := range t {
 			var m int
-			err := tx.QueryRowContext(ctx, "select count(*) from (select 1 from search_keys where tree_id = ? and key = ? limit ?)",
-				tree, storage.PackKey(k), countMax).Scan(&m)
+			err := tx.QueryRowContext(ctx, "select count(*) from (select 1 from search_keys indexed by search_keys_by_key where tree_id = ? and key = ? and idx >= ? and idx < ? limit ?)",
+				in.Tree, storage.PackKey(k), in.From, in.To, countMax).Scan(&m)
 			if err != nil {
 				return 0, err
 			}

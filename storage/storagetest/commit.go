@@ -72,17 +72,23 @@ func calls(ctx context.Context, s storage.Store, tree int64) map[string]func() e
 		"Commit": func() error {
 			return s.Commit(ctx, tree, storage.Request{Hashes: []tlog.Hash{{1}}, Build: func(storage.Current) (*storage.Batch, error) { return nil, nil }})
 		},
-		"Tiles":            func() error { _, err := s.Tiles(ctx, tree, []tlog.TileID{{Width: 1}}); return err },
-		"Tiles of nothing": func() error { _, err := s.Tiles(ctx, tree, nil); return err },
-		"Leaves":           func() error { _, err := s.Leaves(ctx, tree, 0, 1); return err },
-		"Find":             func() error { _, err := s.Find(ctx, tree, []tlog.Hash{{1}}); return err },
-		"Find of nothing":  func() error { _, err := s.Find(ctx, tree, nil); return err },
-		"Attestation":      func() error { _, err := s.Attestation(ctx, tree, tlog.Hash{1}); return err },
+		"Tiles":               func() error { _, err := s.Tiles(ctx, tree, []tlog.TileID{{Width: 1}}); return err },
+		"Tiles of nothing":    func() error { _, err := s.Tiles(ctx, tree, nil); return err },
+		"Leaves":              func() error { _, err := s.Leaves(ctx, tree, 0, 1); return err },
+		"LeavesAt":            func() error { _, err := s.LeavesAt(ctx, tree, []int64{0}); return err },
+		"LeavesAt of nothing": func() error { _, err := s.LeavesAt(ctx, tree, nil); return err },
+		"Times":               func() error { _, err := s.Times(ctx, tree, []int64{0}); return err },
+		"Times of nothing":    func() error { _, err := s.Times(ctx, tree, nil); return err },
+		"Find":                func() error { _, err := s.Find(ctx, tree, []tlog.Hash{{1}}); return err },
+		"Find of nothing":     func() error { _, err := s.Find(ctx, tree, nil); return err },
+		"Attestation":         func() error { _, err := s.Attestation(ctx, tree, tlog.Hash{1}); return err },
 		"Search": func() error {
-			_, err := s.Search(ctx, storage.Query{Trees: []int64{TreeID, tree}, Terms: []storage.Term{{{Value: "x"}}}, Limit: 1})
+			_, err := s.Search(ctx, storage.Query{In: whole([]int64{TreeID, tree}), Terms: []storage.Term{{{Value: "x"}}}, Limit: 1})
 			return err
 		},
-		"Keys": func() error { _, err := s.Keys(ctx, tree, 0, 1); return err },
+		"Keys":                func() error { _, err := s.Keys(ctx, tree, 0, 1); return err },
+		"KeysBeginning":       func() error { _, err := s.KeysBeginning(ctx, tree, tlog.Key{Value: "x"}, 1); return err },
+		"KeysBeginning, none": func() error { _, err := s.KeysBeginning(ctx, tree, tlog.Key{Value: "x"}, 0); return err },
 	}
 }
 

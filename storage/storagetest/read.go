@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -207,7 +208,7 @@ func readOnce(ctx context.Context, s storage.Store) error {
 	if err := checkTiles(ctx, s, TreeID, hashes); err != nil {
 		return err
 	}
-	res, err := s.Search(ctx, storage.Query{Trees: []int64{TreeID}, Terms: []storage.Term{{{Type: tlog.KeyIdentity, Value: "every"}}}, Limit: 1000})
+	res, err := s.Search(ctx, storage.Query{In: whole([]int64{TreeID}), Terms: []storage.Term{{{Type: tlog.KeyIdentity, Value: "every"}}}, Limit: 1000})
 	if err != nil {
 		return err
 	}
@@ -239,4 +240,46 @@ func testClosed(t *testing.T, s storage.Store) {
 		wantErr(t, name+" of a closed store", call(), storage.ErrUnavailable)
 	}
 	wantErr(t, "Ready of a closed store", s.Ready(t.Context()), storage.ErrUnavailable)
+}
+
+func testLeavesAt(t *testing.T, s storage.Store) {
+	CreateTree(t, s)
+	w := NewWriter(s)
+	for i := range 4 { // each batch has a time of its own
+		w.mustCommit(t, Leaves(fmt.Sprint(i), 100)...)
+	}
+	all, err := s.Leaves(t.Context(), TreeID, 0, 400)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all[0].Time == all[100].Time || all[100].Time != all[199].Time {
+		t.Fatalf("leaves have the times %d, %d and %d", all[0].Time, all[100].Time, all[199].Time)
+	}
+	many := make([]int64, 1500)
+	for i := range many {
+		many[i] = int64(i * 7919 % 400)
+	}
+	for _, indexes := range [][]int64{nil, {0}, {399}, {3, 399, 0, 3, 100, 99, 0}, many} {
+		leaves, err1 := s.LeavesAt(t.Context(), TreeID, indexes)
+		times, err2 := s.Times(t.Context(), TreeID, indexes)
+		if err1 != nil || err2 != nil || len(leaves) != len(indexes) || len(times) != len(indexes) {
+			t.Fatalf("asked for %d leaves, got %d and %d times, errors %v, %v", len(indexes), len(leaves), len(times), err1, err2)
+		}
+		for n, i := range indexes {
+			if !reflect.DeepEqual(leaves[n], all[i]) || times[n] != all[i].Time {
+				t.Errorf("asked for leaf %d, got leaf %d and time %d", i, leaves[n].Index, times[n])
+			}
+		}
+	}
+	for _, bad := range []int64{-1, 400, math.MaxInt64, math.MinInt64} {
+		for _, indexes := range [][]int64{{bad}, {0, bad, 1}} {
+			leaves, err := s.LeavesAt(t.Context(), TreeID, indexes)
+			wantErr(t, fmt.Sprint("leaves at ", indexes), err, storage.ErrNotFound)
+			times, err := s.Times(t.Context(), TreeID, indexes)
+			wantErr(t, fmt.Sprint("times at ", indexes), err, storage.ErrNotFound)
+			if leaves != nil || times != nil {
+				t.Errorf("an error came with leaves %v and times %v", leaves, times)
+			}
+		}
+	}
 }

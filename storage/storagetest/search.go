@@ -15,6 +15,14 @@ import (
 // searchTrees are the trees of the search tests, newest first.
 var searchTrees = []int64{TreeID, 20, 10}
 
+// whole returns whole trees, as a query wants them.
+func whole(trees []int64) (in []storage.Range) {
+	for _, id := range trees {
+		in = append(in, storage.Whole(id))
+	}
+	return in
+}
+
 // fill makes the trees and commits n leaves to each, with up to three of the keys.
 // It returns what is where.
 func fill(t *testing.T, s storage.Store, n int, keys []tlog.Key) map[int64][]storage.NewLeaf {
@@ -43,11 +51,11 @@ func fill(t *testing.T, s storage.Store, n int, keys []tlog.Key) map[int64][]sto
 // reference answers a query by looking at every leaf.
 func reference(all map[int64][]storage.NewLeaf, q storage.Query) storage.Result {
 	res := storage.Result{CompleteTo: map[int64]int64{}}
-	for _, id := range q.Trees {
-		leaves := all[id]
+	for _, in := range q.In {
+		id, leaves := in.Tree, all[in.Tree]
 		res.CompleteTo[id] = int64(len(leaves))
 		for i := len(leaves) - 1; i >= 0; i-- {
-			if matches(leaves[i], q) {
+			if int64(i) >= in.From && int64(i) < in.To && matches(leaves[i], q) {
 				res.Matches = append(res.Matches, storage.Match{Tree: id, Index: int64(i), Hash: leaves[i].Hash})
 			}
 		}
@@ -103,9 +111,17 @@ func testSearch(t *testing.T, s storage.Store) {
 	r := rand.New(rand.NewPCG(3, 4))
 	keys = append(keys, tlog.Key{Type: tlog.KeyIssuer, Value: "v0"}) // nobody has it
 	for range 150 {
-		q := storage.Query{All: r.IntN(2) == 0, Limit: 1 + r.IntN(60), Trees: slices.Clone(searchTrees[r.IntN(3):])}
+		q := storage.Query{All: r.IntN(2) == 0, Limit: 1 + r.IntN(60), In: whole(searchTrees[r.IntN(3):])}
 		if r.IntN(2) == 0 {
-			slices.Reverse(q.Trees)
+			slices.Reverse(q.In)
+		}
+		for i := range q.In {
+			switch r.IntN(3) {
+			case 0:
+				q.In[i].From, q.In[i].To = r.Int64N(70), r.Int64N(70) // may be empty
+			case 1:
+				q.In[i].From, q.In[i].To = -r.Int64N(3), r.Int64N(70)
+			}
 		}
 		for range r.IntN(4) {
 			var term storage.Term
@@ -134,8 +150,8 @@ func testSearchLimits(t *testing.T, s storage.Store) {
 	}
 	for limit := 1; limit <= 14; limit++ {
 		for _, any := range []bool{true, false} {
-			checkSearch(t, s, all, storage.Query{Trees: searchTrees, Terms: []storage.Term{{k}}, All: any, Limit: limit})
-			checkSearch(t, s, all, storage.Query{Trees: searchTrees, Terms: []storage.Term{{k}, {k}}, All: any, Limit: limit})
+			checkSearch(t, s, all, storage.Query{In: whole(searchTrees), Terms: []storage.Term{{k}}, All: any, Limit: limit})
+			checkSearch(t, s, all, storage.Query{In: whole(searchTrees), Terms: []storage.Term{{k}, {k}}, All: any, Limit: limit})
 		}
 	}
 	checkSearch(t, s, all, storage.Query{Limit: 5, Terms: []storage.Term{{k}}})
@@ -158,8 +174,8 @@ func testSearchFrequentAndRare(t *testing.T, s storage.Store) {
 	all := map[int64][]storage.NewLeaf{TreeID: leaves}
 	for _, terms := range [][]storage.Term{{{frequent}, {rare}}, {{rare}, {frequent}}, {{rare, frequent}}, {{frequent}}, {{rare}}} {
 		for _, limit := range []int{1, 2, 3, 10, 2999, 3000, 3001} {
-			checkSearch(t, s, all, storage.Query{Trees: []int64{TreeID}, Terms: terms, All: true, Limit: limit})
-			checkSearch(t, s, all, storage.Query{Trees: []int64{TreeID}, Terms: terms, Limit: limit})
+			checkSearch(t, s, all, storage.Query{In: whole([]int64{TreeID}), Terms: terms, All: true, Limit: limit})
+			checkSearch(t, s, all, storage.Query{In: whole([]int64{TreeID}), Terms: terms, Limit: limit})
 		}
 	}
 }
@@ -184,8 +200,8 @@ func testHostileKeys(t *testing.T, s storage.Store) {
 	NewWriter(s).mustCommit(t, leaves...)
 	all := map[int64][]storage.NewLeaf{TreeID: leaves}
 	for _, l := range leaves {
-		checkSearch(t, s, all, storage.Query{Trees: []int64{TreeID}, Terms: []storage.Term{l.Keys}, Limit: 5})
-		checkSearch(t, s, all, storage.Query{Trees: []int64{TreeID}, Terms: []storage.Term{l.Keys, l.Keys}, All: true, Limit: 5})
+		checkSearch(t, s, all, storage.Query{In: whole([]int64{TreeID}), Terms: []storage.Term{l.Keys}, Limit: 5})
+		checkSearch(t, s, all, storage.Query{In: whole([]int64{TreeID}), Terms: []storage.Term{l.Keys, l.Keys}, All: true, Limit: 5})
 	}
 	keys, err := s.Keys(t.Context(), TreeID, 0, len(leaves))
 	if err != nil {
@@ -197,4 +213,76 @@ func testHostileKeys(t *testing.T, s storage.Store) {
 		}
 	}
 	Check(t, s, TreeID)
+}
+
+// referenceBeginning answers KeysBeginning by looking at every key.
+func referenceBeginning(leaves []storage.NewLeaf, prefix tlog.Key, n int) []tlog.Key {
+	var found []tlog.Key
+	for _, l := range leaves {
+		for _, k := range l.Keys {
+			if k.Type == prefix.Type && strings.HasPrefix(k.Value, prefix.Value) && storage.PackKey(k)[1] == 0 {
+				found = append(found, k)
+			}
+		}
+	}
+	found = tlog.SortKeys(found)
+	return found[:min(n, len(found))]
+}
+
+func checkBeginning(t *testing.T, s storage.Store, leaves []storage.NewLeaf, prefix tlog.Key, n int) {
+	t.Helper()
+	got, err := s.KeysBeginning(t.Context(), TreeID, prefix, n)
+	want := referenceBeginning(leaves, prefix, n)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("the first %d keys beginning with %q: got %q, error %v, want %q", n, prefix, got, err, want)
+	}
+}
+
+func testKeysBeginning(t *testing.T, s storage.Store) {
+	if err := s.CreateTree(t.Context(), storage.Tree{ID: 7, API: "other", State: storage.StateActive, PublicKey: []byte{1}}); err != nil {
+		t.Fatal(err)
+	}
+	CreateTree(t, s)
+	other := NewWriter(s)
+	other.Tree = 7
+	other.mustCommit(t, Leaf("o", tlog.Key{Type: tlog.KeyIdentity, Value: "another tree's"}))
+	digest := "sha256:" + strings.Repeat("ab", 32)
+	values := []string{
+		"", "a", "ab", "abc", "abd", "b", "a\x00", "a\x00b", "a\xff", "a\xff\xff", "a\xff\xffb", "\xff", "\xff\xff\xff", "\x00", "%", "_", "a%", "é", "e",
+		strings.Repeat("x", tlog.MaxKeyValue), strings.Repeat("x", tlog.MaxKeyValue-1), "A", digest, digest[:len(digest)-1], digest + "0",
+		strings.Repeat("ab", 32), strings.Repeat("ab", 31), "jo@example.com", "joe@example.com", "https://github.com/a/b",
+	}
+	var leaves []storage.NewLeaf
+	for i, v := range values {
+		for _, typ := range []tlog.KeyType{0, tlog.KeyDigest, tlog.KeyIdentity, tlog.KeyIssuer, 255} {
+			for j := range i%3 + 1 {
+				leaves = append(leaves, Leaf(fmt.Sprint(i, " ", uint8(typ), " ", j), tlog.Key{Type: typ, Value: v}))
+			}
+		}
+	}
+	NewWriter(s).mustCommit(t, leaves...)
+	for _, typ := range []tlog.KeyType{0, tlog.KeyIdentity, tlog.KeyPublicKey, 255} {
+		for _, prefix := range append(values, "an", "nobody", "sha256:", strings.Repeat("x", 100)) {
+			for _, n := range []int{0, 1, 2, 3, 1000} {
+				checkBeginning(t, s, leaves, tlog.Key{Type: typ, Value: prefix}, n)
+			}
+		}
+	}
+}
+
+// Prefixes of keys that thousands of leaves have, and of keys that one leaf has.
+func testKeysBeginningFrequent(t *testing.T, s storage.Store) {
+	CreateTree(t, s)
+	var leaves []storage.NewLeaf
+	for i := range 3000 {
+		leaves = append(leaves, Leaf(fmt.Sprint(i),
+			tlog.Key{Type: tlog.KeyIdentity, Value: fmt.Sprintf("team-%d@example.com", i%3)},
+			tlog.Key{Type: tlog.KeyIdentity, Value: fmt.Sprintf("u%04d@example.com", i)}))
+	}
+	NewWriter(s).mustCommit(t, leaves...)
+	for _, prefix := range []string{"", "team", "u", "u12", "u123", "v"} {
+		for _, n := range []int{1, 3, 4, 101, 5000} {
+			checkBeginning(t, s, leaves, tlog.Key{Type: tlog.KeyIdentity, Value: prefix}, n)
+		}
+	}
 }

@@ -1,0 +1,37 @@
+package monitor
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// clip returns text of strangers, not long, in one line, and without what a terminal would obey.
+func clip(s string) string { return clipTo(s, 300) }
+
+func clipTo(s string, most int) string {
+	long := len(s) > most
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			return '?'
+		}
+		return r
+	}, s[:min(len(s), most)])
+	if long {
+		s = strings.TrimRight(s, "?") + "…"
+	}
+	return s
+}
+
+// short says of clean text that it is printable and not longer than most.
+func short(s string, most int) bool { return s != "" && len(s) <= most && s == clipTo(s, most) }
+
+// parseInt reads a whole number from 0 up, in its usual form.
+func parseInt(s string) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || strconv.FormatInt(n, 10) != s {
+		return 0, fmt.Errorf("%q is not a whole number from 0 up", clip(s))
+	}
+	return n, nil
+}
