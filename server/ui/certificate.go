@@ -2,7 +2,6 @@ package ui
 
 import (
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 	"strings"
@@ -104,13 +103,4 @@ func serial(n *big.Int) string {
 		return ""
 	}
 	return strings.ToUpper(fmt.Sprintf("%x", n))
-}
-
-// firstBlock returns the first PEM block of a text.
-func firstBlock(text []byte) string {
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return ""
-	}
-	return string(pem.EncodeToMemory(block))
 }

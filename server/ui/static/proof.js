@@ -33,7 +33,7 @@ class Steps {
     }
     try {
       const words = await check();
-      step.words = words;
+      step.words = words.replaceAll("….", "…");
       step.ok = true;
     } catch (error) {
       step.ok = false;
@@ -55,6 +55,7 @@ class Steps {
 
 // A member of the answer keeps its name as it is.
 const sentence = (text) => text.replace(/^[a-z](?=[a-z]*[^a-zA-Z])/, (c) => c.toUpperCase()) + (/[.!?…]$/.test(text) ? "" : ".");
+const hashCount = (n) => (n === 1 ? "1 hash" : `${n} hashes`);
 const short = (hash) => hash.slice(0, 12) + "…";
 const utc = (seconds) => new Date(seconds * 1000).toISOString().replace("T", " ").replace(".000Z", " UTC");
 
@@ -112,7 +113,7 @@ export async function checkEntry(answer, keys, asked = {}) {
     }
     return nodes.length === 0
       ? `It is the tree's only leaf, and so its hash is the root ${short(made)}.`
-      : `The leaf hash and ${nodes.length} hashes from the log make the root ${short(made)} of a tree with ${size} leaves.`;
+      : `The leaf hash and ${hashCount(nodes.length)} from the log make the root ${short(made)} of a tree with ${size} leaves.`;
   });
   await steps.run("head", "The checkpoint is about this tree", read, () => {
     const { size, root } = entry.proof;
@@ -287,7 +288,7 @@ export async function checkConsistency(first, second, path) {
     nodes = await checkGrowth(first, second, path);
     return first.size === second.size
       ? "It is the same tree, with the same root."
-      : `${path.length} hashes from the log, with what both trees share, make both roots: ${short(first.root)} and ${short(second.root)}.`;
+      : `${hashCount(path.length)} from the log, with what both trees share, make both roots: ${short(first.root)} and ${short(second.root)}.`;
   });
   const good = steps.good(["consistency"]);
   return {
@@ -398,11 +399,11 @@ export async function checkHistory(claim, keys) {
   }
   await steps.run("consistency", `The tree of size ${second.size} extends that of size ${first.size}`, true, async () => {
     nodes = await checkGrowth(first, second, between);
-    return first.size === second.size ? "It is the same tree, with the same root." : `${between.length} hashes make both roots.`;
+    return first.size === second.size ? "It is the same tree, with the same root." : `With ${hashCount(between.length)} from the log both roots are made.`;
   });
   await steps.run("after", `The newest checkpoint extends the tree of size ${second.size}`, signed, async () => {
     await checkGrowth(second, head, after);
-    return second.size === head.size ? "It is the same tree, with the same root." : `${after.length} hashes make both roots.`;
+    return second.size === head.size ? "It is the same tree, with the same root." : `With ${hashCount(after.length)} from the log both roots are made.`;
   });
   const good = steps.good(["head", "consistency", "after"]);
   return {

@@ -87,7 +87,7 @@ export function drawInclusion(path) {
     const [x, y] = top(rows - 1);
     edges.push(make("text", { class: "tree-label is-bad", x, y: y + GAP.up / 2 + 6, "text-anchor": "middle", "font-size": 18, fill: "currentColor" }, "≠"));
   }
-  const description = `From leaf ${index} at the bottom, ${nodes.length} hashes from the log lead up to the root of a tree with ${size} leaves. ` +
+  const description = `From leaf ${index} at the bottom, ${nodes.length} hash${nodes.length === 1 ? "" : "es"} from the log lead${nodes.length === 1 ? "s" : ""} up to the root of a tree with ${size} leaves. ` +
     (good ? "It is the root in the checkpoint." : "It is not the root in the checkpoint.");
   return picture(width, height, "Path from the entry to the root of the tree", description, [...edges, ...boxes]);
 }
