@@ -76,6 +76,8 @@ func TestCVE_2025_29778_EveryFieldDenies(t *testing.T) {
 	key := fixtureNamed(t, "image-legacy-key-cosign2")
 	spdx := fixtureNamed(t, "attestation-legacy-key-cosign2")
 	const spdxType = "https://spdx.dev/Document"
+	old := fixtureNamed(t, "attestation-legacy-keyless-cosign2")
+	const spdxOnly = ", attestationsOnly: true, attestations: [{type: '" + spdxType + "', "
 	identity := func(fields string) string { return "identities: [{" + fields + "}]" }
 	issuer, subject := fmt.Sprintf("issuer: %q", keyless.Issuer), fmt.Sprintf("subject: %q", keyless.Identity)
 	for name, c := range map[string]struct {
@@ -91,7 +93,8 @@ func TestCVE_2025_29778_EveryFieldDenies(t *testing.T) {
 		"validFor":         {[]fixture{key}, key.signers(t), fmt.Sprintf("keys: [{pem: %q, validFor: {end: 2020-01-01T00:00:00Z}}]", readFixture(t, key.Key))},
 		"signedTimestamps": {[]fixture{key}, key.signers(t), key.signers(t) + ", signedTimestamps: 1"},
 		"type":             {[]fixture{key, spdx}, key.signers(t) + ", attestations: [{type: '" + spdxType + "'}]", key.signers(t) + ", attestations: [{type: 'https://slsa.dev/provenance/v1'}]"},
-		"maxAge":           {[]fixture{key, spdx}, key.signers(t) + ", attestations: [{type: '" + spdxType + "', maxAge: 800000h}]", key.signers(t) + ", attestations: [{type: '" + spdxType + "', maxAge: 1ns}]"},
+		"maxAge":           {[]fixture{old}, old.signers(t) + spdxOnly + "maxAge: 800000h}]", old.signers(t) + spdxOnly + "maxAge: 1ns}]"},
+		"signedTime":       {[]fixture{old}, old.signers(t) + spdxOnly + "maxAge: 800000h}]", old.signers(t) + spdxOnly + "maxAge: 800000h, signedTime: /created}]"},
 		"attestationsOnly": {[]fixture{spdx}, key.signers(t) + ", attestationsOnly: true, attestations: [{type: '" + spdxType + "'}]", key.signers(t) + ", attestations: [{type: '" + spdxType + "'}]"},
 		"witnesses":        {[]fixture{key}, key.signers(t), key.signers(t) + `, witnesses: "witness w sigsum.org+e4ade967+AZuUY6B08pW3QVHu8uvsrxWPcAv9nykap2Nb4oxCee+r\nquorum w\n"`},
 	} {
@@ -437,23 +440,24 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// An attestation that is too old is refused, and so is one from the future; what is remembered ages as well.
+// What identities attested is as old as the earliest proved time says. What is too old is refused, and so is what is from the future; what is
+// remembered ages as well.
 func TestMaxAge(t *testing.T) {
-	key, spdx := fixtureNamed(t, "image-legacy-key-cosign2"), fixtureNamed(t, "attestation-legacy-key-cosign2")
+	spdx := fixtureNamed(t, "attestation-legacy-keyless-cosign2")
 	r := startImages(t)
-	r.attach("test/app", key.Digest, key, spdx)
-	p := mustParse(t, r.ruleFor(key.signers(t)+", attestations: [{type: 'https://spdx.dev/Document', maxAge: 168h}]"))
+	r.attach("test/app", spdx.Digest, spdx)
+	p := mustParse(t, r.ruleFor(spdx.signers(t)+", attestationsOnly: true, attestations: [{type: 'https://spdx.dev/Document', maxAge: 168h}]"))
 	made := loggedAt(t, spdx)
 	c := &clock{now: made.Add(time.Minute)}
 	w := startWorld(t, Config{Policy: p, Now: c.time, Limits: Limits{MemoryTime: 1000 * time.Hour}})
 	w.images = r
-	w.admits(t, "/validate", w.app("@"+key.Digest))
+	w.admits(t, "/validate", w.app("@"+spdx.Digest))
 	c.advance(167 * time.Hour)
-	w.admits(t, "/validate", w.app("@"+key.Digest))
+	w.admits(t, "/validate", w.app("@"+spdx.Digest))
 	c.advance(time.Hour)
-	w.denies(t, "/validate", w.app("@"+key.Digest), "attestation of type https://spdx.dev/Document", "longer ago than 168h")
+	w.denies(t, "/validate", w.app("@"+spdx.Digest), "attestation of type https://spdx.dev/Document", "longer ago than 168h")
 	c.advance(-169 * time.Hour)
-	w.denies(t, "/validate", w.app("@"+key.Digest), "in the future")
+	w.denies(t, "/validate", w.app("@"+spdx.Digest), "in the future")
 }
 
 func loggedAt(t *testing.T, f fixture) time.Time {
@@ -512,18 +516,18 @@ func TestMemoryIsBounded(t *testing.T) {
 	key := func(i int) memoryKey { return memoryKey{image: fmt.Sprint(i)} }
 	found := []registry.Attached{{Source: "x"}}
 	for i := range 3 {
-		m.put(key(i), found, 40, c.time())
+		m.keep(key(i), found, 40, c.time())
 	}
 	if m.get(key(0)) != nil || m.get(key(1)) == nil || m.get(key(2)) == nil || m.bytes != 80 {
 		t.Errorf("%d bytes of at most 100", m.bytes)
 	}
-	m.put(key(3), found, 101, c.time())
-	m.put(key(4), found, 1, c.time().Add(-time.Minute))
+	m.keep(key(3), found, 101, c.time())
+	m.keep(key(4), found, 1, c.time().Add(-time.Minute))
 	if m.get(key(3)) != nil || m.get(key(4)) != nil || m.get(key(2)) == nil {
 		t.Error("what is too large or too old is remembered")
 	}
 	for i := range 2 * maxRemembered {
-		m.put(key(i), found, 0, c.time())
+		m.keep(key(i), found, 0, c.time())
 	}
 	if n := len(m.byKey); n != maxRemembered || m.order.Len() != n {
 		t.Errorf("%d images are remembered", n)

@@ -18,7 +18,7 @@ rules:
   logKeys: [log.pub]
   require:
     keys: [{pem: %q, validFor: {start: 2026-01-01T00:00:00Z, end: 2027-01-01T00:00:00Z}}, {pem: %q}]
-    attestations: [{type: "https://spdx.dev/Document", maxAge: 90m}]
+    attestations: [{type: "https://spdx.dev/Document", maxAge: 90m, signedTime: /creationInfo/created}]
 - name: people
   images: ["**"]
   require:
@@ -32,7 +32,7 @@ rules:
 		"rule \"cluster\"\n  images registry.k8s.io/**\n  admitted without any proof, and not pinned to a digest\n",
 		"rule \"team\"\n  images registry.example.com/team/*\n  images registry.example.com/app\n  believed: log ",
 		"\n  required: signature\n    by key sha256:", " from 2026-01-01T00:00:00Z until 2027-01-01T00:00:00Z\n    or by key sha256:", "\n    logged in one log\n",
-		"\n  required: attestation of type https://spdx.dev/Document\n    by key", "\n    logged in one log\n    at most 1h30m0s old\n",
+		"\n  required: attestation of type https://spdx.dev/Document\n    by key", "\n    logged in one log\n    at most 1h30m0s old, by /creationInfo/created in its predicate\n",
 		"\n  believed: timestamp authority http",
 		"\n    by b?[2J, says anything like /^https://a$/, with 1.3.6.1.4.1.57264.1.12 \"c\"\n    timestamped by one authority\n    logged or not\n    with inclusion proofs\n",
 		"\nall other images are denied\nnothing is verified in namespaces: kube-system, monitoring\n",

@@ -8,6 +8,8 @@
 // deadline, a panic, an object that cannot be read or is of an unknown kind. The answer comes within 80 % of the
 // time that the caller waits.
 //
+// Requests, reading from registries, and their memory are shared, so that no namespace and no registry takes it all.
+//
 // Nothing that users of the cluster can write (labels, annotations, names) switches a check off: the
 // exceptions are in the server's own [Policy].
 package admission

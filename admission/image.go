@@ -22,7 +22,10 @@ const (
 var (
 	hostOnly      = regexp.MustCompile(`^` + hostForm + `$`)
 	componentOnly = regexp.MustCompile(`^` + componentForm + `$`)
-	reference     = regexp.MustCompile(`^(?:` + hostForm + `/)?` + componentForm + `(?:/` + componentForm + `)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$`)
+	// imageID is how a node names an image that lies on it: containerd and CRI-O run such a one without pulling it, whatever repository it would
+	// be of. (Kubelets take sha256:… for a name, and pass it on; some runtimes take the beginning of an ID, too.)
+	imageID   = regexp.MustCompile(`^(?:(?:sha256|sha384|sha512):[0-9a-f]+|[0-9a-f]{64})$`)
+	reference = regexp.MustCompile(`^(?:` + hostForm + `/)?` + componentForm + `(?:/` + componentForm + `)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$`)
 )
 
 // parseImage reads an image reference as Kubernetes takes it: a name without a registry is one of Docker Hub, a name
@@ -33,6 +36,8 @@ func parseImage(text string, o ...name.Option) (name.Reference, error) {
 		return nil, refusalf("no image is named")
 	case len(text) > MaxReference:
 		return nil, refusalf("an image reference of %d bytes, more than %d", len(text), MaxReference)
+	case imageID.MatchString(text):
+		return nil, refusalf("%q is not an image reference but the ID of an image on a node; name it by its repository", clip(text))
 	case !reference.MatchString(text):
 		return nil, refusalf("%q is not an image reference (registry/repository:tag or …@sha256:digest, the name in lower case)", clip(text))
 	}
@@ -50,6 +55,18 @@ func repositoryName(r name.Repository) string {
 		host = "docker.io"
 	}
 	return host + "/" + r.RepositoryStr()
+}
+
+// tagAndDigest returns what follows the repository in an image reference.
+func tagAndDigest(text string) string {
+	end := len(text)
+	if at := strings.IndexByte(text, '@'); at >= 0 {
+		end = at
+	}
+	if colon := strings.LastIndexByte(text[:end], ':'); colon > strings.LastIndexByte(text[:end], '/') {
+		end = colon
+	}
+	return text[end:]
 }
 
 // pinnedName returns the full name of an image by its digest.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,27 +22,24 @@ type verdict struct {
 	admitted bool
 	err      error   // why not
 	rule     *rule   // that decided; nil if none did
+	stored   string  // the name under which an object is to be stored that asks for it: the full name, by digest unless a rule exempts it
 	pinned   string  // the full name by digest; empty of exempt images, which are not resolved
 	digest   string  // "sha256:…"
 	proofs   []proof // for each requirement of the rule
 }
 
-// proof says by what a requirement was met.
+// proof says by what a requirement was met. The zero value is none.
 type proof struct {
 	of     *requirement
 	result *verify.Result
-	found  registry.Attached
+	found  registry.Attached // without evidence, if that is too large to keep
 }
 
-// size is about how many bytes the signature takes. A predicate is the only part that is often large; it is there in the
-// envelope as it was logged, too.
-func (p *proof) size() int64 {
-	const rest = 32 << 10
-	if p.result.Statement == nil {
-		return rest
-	}
-	return rest + 4*int64(len(p.result.Statement.Predicate))
-}
+// maxKept is how many bytes of evidence are kept of what proved something, until all else is proved and in memory. More is read again.
+const maxKept = 1 << 20
+
+// size is about how many bytes the evidence takes in memory: it has the payload in the envelope, and apart from it, and its parts.
+func (p *proof) size() int64 { return 32<<10 + 4*p.found.Size }
 
 // outcome is a verdict in a word, for metrics and logs.
 func (v *verdict) outcome() string {
@@ -62,14 +61,22 @@ func isRefusal(err error) bool {
 	return errors.As(err, &r) || errors.As(err, &e) && !errors.Is(err, verify.ErrInternal)
 }
 
+// asked says how images are to be judged.
+type asked struct {
+	policy *Policy
+	// pin is for callers who put the verdict's name in the place of the image's. For others, images have to be named as they
+	// are stored.
+	pin bool
+	// by is who asks: places and memory are shared between them.
+	by string
+}
+
 // judgeAll returns the verdict of each image, all of them within the context's time: whatever takes longer, and
 // whatever panics, denies.
-func (s *Server) judgeAll(ctx context.Context, images []string, resolve bool) map[string]*verdict {
-	p := s.policy.Load()
+func (s *Server) judgeAll(ctx context.Context, images []string, a asked) map[string]*verdict {
 	results := make(chan *verdict, len(images))
-	few := make(chan struct{}, s.limits.ChecksOfOne)
 	for _, image := range images {
-		go func() { results <- s.judgeOne(ctx, p, image, resolve, few) }()
+		go func() { results <- s.judgeOne(ctx, image, a) }()
 	}
 	all := make(map[string]*verdict, len(images))
 	for range images {
@@ -92,8 +99,7 @@ func (s *Server) judgeAll(ctx context.Context, images []string, resolve bool) ma
 
 var errLate = errors.New("it could not be verified in time: the registry may be slow or away; try again")
 
-// judgeOne judges an image when there is room for it.
-func (s *Server) judgeOne(ctx context.Context, p *Policy, image string, resolve bool, few chan struct{}) (v *verdict) {
+func (s *Server) judgeOne(ctx context.Context, image string, a asked) (v *verdict) {
 	v = &verdict{image: image}
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -101,16 +107,7 @@ func (s *Server) judgeOne(ctx context.Context, p *Policy, image string, resolve 
 			v = &verdict{image: image, err: errors.New("an internal error; the server's log has more")}
 		}
 	}()
-	for _, room := range []chan struct{}{few, s.checks} {
-		select {
-		case room <- struct{}{}:
-			defer func() { <-room }()
-		case <-ctx.Done():
-			v.err = errBusy
-			return v
-		}
-	}
-	if err := s.judge(ctx, p, v, resolve); err != nil {
+	if err := s.judge(ctx, v, a); err != nil {
 		v.err = err
 		return v
 	}
@@ -118,9 +115,8 @@ func (s *Server) judgeOne(ctx context.Context, p *Policy, image string, resolve 
 	return v
 }
 
-// judge returns nil if, and only if, the image may run. Without resolve, an image that needs proofs has to be
-// named by its digest.
-func (s *Server) judge(ctx context.Context, p *Policy, v *verdict, resolve bool) error {
+// judge returns nil if, and only if, the image may run. All that can be said without the registry is said before a place is taken.
+func (s *Server) judge(ctx context.Context, v *verdict, a asked) error {
 	var options []name.Option
 	if s.allowHTTP {
 		options = append(options, name.Insecure)
@@ -130,108 +126,144 @@ func (s *Server) judge(ctx context.Context, p *Policy, v *verdict, resolve bool)
 		return err
 	}
 	repository := repositoryName(ref.Context())
-	rule := p.rule(repository)
+	rule := a.policy.rule(repository)
 	v.rule = rule
 	if rule == nil {
 		return refusalf("no rule of the policy is for %s, and what no rule is for is denied", repository)
 	}
 	if rule.allow {
+		v.stored = repository + tagAndDigest(v.image)
+		if !a.pin && v.stored != v.image {
+			return refusalf("it is not named in full, and the node that pulls it may take it for another registry's; name it as %s, or see that the mutating webhook is asked before this one", v.stored)
+		}
 		return nil
 	}
 	if len(rule.requires) == 0 {
 		return fmt.Errorf("rule %q requires nothing", rule.name) // ParsePolicy makes none
 	}
-	if _, digest := ref.(name.Digest); !digest && !resolve {
+	_, digest := ref.(name.Digest)
+	if !digest && !a.pin {
 		return refusalf("it has no digest, and a tag may stand for something else when it is pulled; name it as %s@sha256:…, or see that the mutating webhook is asked before this one", repository)
 	}
-	read := s.now()
-	image, err := registry.Resolve(ctx, ref, registry.Options{
-		Transport: s.transport, Keychain: s.keychain, AllowHTTP: s.allowHTTP, MaxBytes: s.limits.ImageBytes,
-	})
-	if err != nil {
-		return fmt.Errorf("its digest could not be found out: %w", err)
-	}
-	v.pinned, v.digest = pinnedName(image.Name), image.Name.DigestStr()
-	key := memoryKey{v.pinned, rule.kinds}
-	if known := s.memory.get(key); known != nil {
-		if v.proofs, err = s.prove(ctx, rule, known, image.Artifact()); err == nil {
-			s.metrics.remembered.Inc()
+	host, _, _ := strings.Cut(repository, "/")
+	c := &check{s: s, rule: rule, read: s.now(), of: []string{a.by, "host " + host}, options: registry.Options{
+		Transport: s.transport, Keychain: s.keychain, AllowHTTP: s.allowHTTP, MaxBytes: s.limits.ImageBytes, Public: !a.policy.hosts[host],
+	}}
+	c.options.Room = func(ctx context.Context, bytes int64) (func(), error) { return s.bytes.take(ctx, bytes, c.of...) }
+	if digest { // which asks for nothing
+		if err := c.resolve(ctx, v, ref); err != nil {
+			return err
+		}
+		if v.proofs = c.remembered(ctx); v.proofs != nil {
 			return nil
 		}
 	}
-	found := image.Attached(ctx, rule.kinds)
-	if v.proofs, err = s.prove(ctx, rule, found, image.Artifact()); err != nil {
-		return err
+	give, err := s.checks.take(ctx, 1, c.of...)
+	if err != nil {
+		return errBusy
 	}
-	var used []registry.Attached
-	var bytes int64
-	for _, p := range v.proofs {
-		used = append(used, p.found)
-		bytes += p.size()
+	defer give()
+	if !digest {
+		if err := c.resolve(ctx, v, ref); err != nil {
+			return err
+		}
+		if v.proofs = c.remembered(ctx); v.proofs != nil {
+			return nil
+		}
 	}
-	s.memory.put(key, used, bytes, read)
+	v.proofs, err = c.prove(ctx, c.image.Attached(ctx, rule.kinds))
+	if err == nil {
+		s.memory.put(c.key, v.proofs, c.read)
+	}
+	return err
+}
+
+// check is the judgement of one image that needs proofs.
+type check struct {
+	s       *Server
+	rule    *rule
+	of      []string  // whose shares it takes from
+	read    time.Time // when it began
+	options registry.Options
+	image   *registry.Image
+	key     memoryKey
+}
+
+// resolve finds the digest.
+func (c *check) resolve(ctx context.Context, v *verdict, ref name.Reference) (err error) {
+	if c.image, err = registry.Resolve(ctx, ref, c.options); err != nil {
+		return fmt.Errorf("its digest could not be found out: %w", err)
+	}
+	v.pinned, v.digest = pinnedName(c.image.Name), c.image.Name.DigestStr()
+	v.stored = v.pinned
+	c.key = memoryKey{v.pinned, c.rule.kinds}
 	return nil
 }
 
-// prove proves all that the rule requires, or returns why not.
-func (s *Server) prove(ctx context.Context, rule *rule, found []registry.Attached, a verify.Artifact) ([]proof, error) {
-	var all []proof
-	for i := range rule.requires {
-		p, err := s.proveOne(ctx, &rule.requires[i], found, a)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	return all, nil
-}
-
-// proveOne finds something that meets a requirement.
-func (s *Server) proveOne(ctx context.Context, q *requirement, found []registry.Attached, a verify.Artifact) (proof, error) {
-	var why reasons
-	for _, f := range found {
-		if err := ctx.Err(); err != nil {
-			return proof{}, errLate
-		}
-		err := f.Err
-		if err == nil {
-			var r *verify.Result
-			if r, err = q.verifier.Verify(f.Evidence, a); err == nil {
-				err = s.checkAge(q, r)
-			}
-			if err == nil {
-				return proof{q, r, f}, nil
-			}
-		}
-		why.add(f.Source, err)
-	}
-	return proof{}, why.verdict(q)
-}
-
-// maxSkew is how far in the future a log's time may lie.
-const maxSkew = 5 * time.Minute
-
-// checkAge sees that the earliest proved time is not too long ago.
-func (s *Server) checkAge(q *requirement, r *verify.Result) error {
-	if q.maxAge == 0 {
+// remembered proves all by what is remembered, or returns nil.
+func (c *check) remembered(ctx context.Context) []proof {
+	known := c.s.memory.get(c.key)
+	if known == nil {
 		return nil
 	}
-	if len(r.Times) == 0 {
-		return refusalf("nothing proves its time")
+	proofs, err := c.prove(ctx, slices.Values(known))
+	if err != nil {
+		return nil
 	}
-	earliest := r.Times[0].Time
-	for _, t := range r.Times {
-		if t.Time.Before(earliest) {
-			earliest = t.Time
+	c.s.metrics.remembered.Inc()
+	return proofs
+}
+
+// prove proves all that the rule requires, or returns why not. It reads no further than it needs to.
+func (c *check) prove(ctx context.Context, found iter.Seq[registry.Attached]) ([]proof, error) {
+	proofs, why := make([]proof, len(c.rule.requires)), make([]reasons, len(c.rule.requires))
+	missing := len(proofs)
+	for f := range found {
+		for i := range c.rule.requires {
+			if err := ctx.Err(); err != nil {
+				return nil, errLate
+			}
+			if proofs[i].result != nil {
+				continue
+			}
+			p, err := c.proveOne(&c.rule.requires[i], f)
+			if err != nil {
+				why[i].add(f.Source, err)
+				continue
+			}
+			proofs[i] = p
+			if missing--; missing == 0 {
+				return proofs, nil
+			}
 		}
 	}
-	switch age := s.now().Sub(earliest); {
-	case age < -maxSkew:
-		return refusalf("its proved time, %s, is in the future", earliest.UTC().Format(time.RFC3339))
-	case age > q.maxAge:
-		return refusalf("it is from %s, longer ago than %s", earliest.UTC().Format(time.RFC3339), q.maxAge)
+	for i := range proofs {
+		if proofs[i].result == nil {
+			return nil, why[i].verdict(&c.rule.requires[i])
+		}
 	}
-	return nil
+	return nil, errors.New("nothing is required") // ParsePolicy makes no such rule
+}
+
+// proveOne sees whether something meets a requirement.
+func (c *check) proveOne(q *requirement, f registry.Attached) (proof, error) {
+	if f.Err != nil {
+		return proof{}, f.Err
+	}
+	r, err := q.verifier.Verify(f.Evidence, c.image.Artifact())
+	if err != nil {
+		return proof{}, err
+	}
+	if err := q.checkAge(r, c.s.now()); err != nil {
+		return proof{}, err
+	}
+	if f.Size > maxKept {
+		f.Evidence = nil
+	}
+	if r.Statement != nil {
+		r.Statement.Predicate = nil // which was looked at, and may be large
+	}
+	return proof{q, r, f}, nil
 }
 
 // reasons are why nothing that is attached meets a requirement.

@@ -10,8 +10,8 @@ import (
 
 // memory remembers for a short time the signatures by which an image, by repository and digest, was admitted, so that
 // the pods of one workload do not each read them from the registry. Only signatures that were proved are
-// remembered, and they are verified again each time. What a tag stands for, and what was refused, is not
-// remembered.
+// remembered, and they are verified again each time. What a tag stands for, what was refused, and what has an attestation
+// of more than maxKept, is not remembered.
 type memory struct {
 	ttl      time.Duration
 	maxBytes int64
@@ -53,8 +53,21 @@ func (m *memory) get(key memoryKey) []registry.Attached {
 	return nil
 }
 
-// put remembers what was read at a time.
-func (m *memory) put(key memoryKey, found []registry.Attached, bytes int64, read time.Time) {
+// put remembers by what an image was proved, as it was read at a time.
+func (m *memory) put(key memoryKey, proofs []proof, read time.Time) {
+	var found []registry.Attached
+	var bytes int64
+	for _, p := range proofs {
+		if p.found.Evidence == nil {
+			return
+		}
+		found = append(found, p.found)
+		bytes += p.size()
+	}
+	m.keep(key, found, bytes, read)
+}
+
+func (m *memory) keep(key memoryKey, found []registry.Attached, bytes int64, read time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()

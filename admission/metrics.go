@@ -53,11 +53,11 @@ func newMetrics(registry *prometheus.Registry, s *Server) *metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tallystick_admission_requests_in_flight",
 			Help: "Requests that are being answered.",
-		}, func() float64 { return float64(len(s.requests)) }),
+		}, func() float64 { return float64(s.requests.all.inUse()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tallystick_admission_checks_in_flight",
-			Help: "Images that are being verified.",
-		}, func() float64 { return float64(len(s.checks)) }))
+			Help: "Images that are being read from registries and verified.",
+		}, func() float64 { return float64(s.checks.all.inUse()) }))
 	for _, result := range []string{"loaded", "broken"} {
 		m.policies.WithLabelValues(result)
 	}

@@ -30,6 +30,7 @@ const (
 // Policy says which images may run. It is immutable and may be used by many goroutines.
 type Policy struct {
 	rules  []*rule
+	hosts  map[string]bool // registries that a pattern names
 	exempt map[string]bool
 	digest [sha256.Size]byte
 }
@@ -46,13 +47,15 @@ type rule struct {
 
 // requirement is one thing that has to be proved of an image.
 type requirement struct {
-	what     string // in words
-	typ      string // the predicate type; empty for the image's signature
-	maxAge   time.Duration
-	verifier *verify.Verifier
-	keys     []string // for each of the policy's keys, "sha256:" and the digest of the SubjectPublicKeyInfo
-	says     []string // what else it demands, in words
-	timed    bool     // what passes has a proved time
+	what   string // in words
+	typ    string // the predicate type; empty for the image's signature
+	maxAge time.Duration
+	// signedTime leads to the time in the predicate that maxAge is about, too; nil if there is none.
+	signedTime pointer
+	byKey      bool // keys sign it, not identities
+	verifier   *verify.Verifier
+	keys       []string // for each of the policy's keys, "sha256:" and the digest of the SubjectPublicKeyInfo
+	says       []string // what else it demands, in words
 }
 
 // PolicyOptions are what a policy is read with.
@@ -78,14 +81,20 @@ type PolicyOptions struct {
 //	      keys: [{pem: "…"}]              # or identities: …; and all other fields of verify.ParsePolicy
 //	      attestations:                   # but predicateType and time: these say what they would
 //	        - type: https://cosign.sigstore.dev/attestation/vuln/v1
-//	          maxAge: 168h                # of the earliest time that a log or timestamp authority proves
+//	          maxAge: 168h                # by the time in the predicate that signedTime leads to
+//	          signedTime: /metadata/scanFinishedOn
 //	          identities: …               # by whom, if not by those above
+//
+// signedTime is a JSON pointer (RFC 6901, through objects alone) into the predicate, to a time (RFC 3339), which is the signer's
+// word. With keys, maxAge needs it: whoever has an attestation can log it again, at a time of his choosing. What identities signed
+// has to be young by the earliest time that a log or timestamp authority proves, which their certificates bind; and by signedTime as
+// well, if it is there.
 //
 // An image that no rule matches is denied. With attestationsOnly: true beside attestations, the image need not be signed
 // itself. A rule may have trustedRoots and logKeys of its own, which take the place of those at the top.
 //
 // Whatever is unknown, given twice, empty, or without effect (a pattern that an earlier rule covers, trust that no
-// rule uses, maxAge without anything that proves a time) is refused.
+// rule uses, signedTime without maxAge) is refused.
 func ParsePolicy(data []byte, o PolicyOptions) (policy *Policy, err error) {
 	defer func() { // YAML and regular expressions are read by other people's code
 		if fault := recover(); fault != nil {
@@ -99,7 +108,7 @@ func ParsePolicy(data []byte, o PolicyOptions) (policy *Policy, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := policyReader{PolicyOptions: o, hash: sha256.New(), policy: &Policy{exempt: make(map[string]bool)}}
+	p := policyReader{PolicyOptions: o, hash: sha256.New(), policy: &Policy{exempt: make(map[string]bool), hosts: make(map[string]bool)}}
 	p.hashed(data)
 	if err := p.read(root); err != nil {
 		return nil, err
@@ -332,6 +341,9 @@ func (p *policyReader) patterns(r *rule, n *yaml.Node) error {
 			}
 		}
 		r.patterns = append(r.patterns, now)
+		if now.host != "" {
+			p.policy.hosts[now.host] = true
+		}
 		return nil
 	})
 }
@@ -403,6 +415,7 @@ func (m member) isSigner() bool { return m.name == "keys" || m.name == "identiti
 func (p *policyReader) attestation(t *verify.Trust, base object, n *yaml.Node) (q requirement, own bool, err error) {
 	var typ string
 	var maxAge time.Duration
+	var signedTime pointer
 	var signers object
 	err = fields(n, "an attestation", func(name string, key, value *yaml.Node) (err error) {
 		switch name {
@@ -416,6 +429,13 @@ func (p *policyReader) attestation(t *verify.Trust, base object, n *yaml.Node) (
 			if text, err = readText(value, name); err == nil {
 				if maxAge, err = time.ParseDuration(text); err != nil || maxAge <= 0 {
 					err = at(value, "maxAge %q is not a duration such as 168h", clip(text))
+				}
+			}
+		case "signedTime":
+			var text string
+			if text, err = readText(value, name); err == nil {
+				if signedTime, err = parsePointer(text); err != nil {
+					err = at(value, "signedTime: %w", err)
 				}
 			}
 		case "keys", "identities":
@@ -445,12 +465,19 @@ func (p *policyReader) attestation(t *verify.Trust, base object, n *yaml.Node) (
 	if err != nil {
 		return q, own, at(n, "attestation %s: %w", clip(typ), err)
 	}
-	if maxAge > 0 && !q.timed {
-		return q, own, at(n, "attestation %s: maxAge has no effect: neither logEntries nor signedTimestamps prove a time", clip(typ))
+	switch {
+	case signedTime != nil && maxAge == 0:
+		return q, own, at(n, "attestation %s: signedTime has no effect without maxAge", clip(typ))
+	case maxAge > 0 && q.byKey && signedTime == nil:
+		return q, own, at(n, "attestation %s: with keys, maxAge needs signedTime, because anybody can log an old attestation again: add the line\n"+
+			"  signedTime: /metadata/scanFinishedOn\nor where else its predicate says its time (JSON pointer; the value is RFC 3339)", clip(typ))
 	}
-	q.what, q.typ, q.maxAge = "attestation of type "+clip(typ), typ, maxAge
-	if maxAge > 0 {
-		q.says = append(q.says, fmt.Sprintf("at most %v old", maxAge))
+	q.what, q.typ, q.maxAge, q.signedTime = "attestation of type "+clip(typ), typ, maxAge, signedTime
+	if maxAge > 0 && !q.byKey {
+		q.says = append(q.says, fmt.Sprintf("at most %v old, by the time that is proved", maxAge))
+	}
+	if signedTime != nil {
+		q.says = append(q.says, fmt.Sprintf("at most %v old, by %s in its predicate", maxAge, clipTo(signedTime.String(), maxPointer)))
 	}
 	return q, own, nil
 }
@@ -464,7 +491,7 @@ func (p *policyReader) requirement(t *verify.Trust, policy object) (q requiremen
 	if q.verifier, err = verify.New(t, parsed, p.Verify); err != nil {
 		return q, plainReason(err)
 	}
-	q.timed = parsed.LogEntries != verify.None || parsed.SignedTimestamps > 0
+	q.byKey = len(parsed.Keys) > 0
 	for _, k := range parsed.Keys {
 		key, err := sig.ParsePEM(k.PEM)
 		if err != nil {

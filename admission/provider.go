@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -132,49 +133,73 @@ type provider struct {
 	pin bool
 }
 
-func (p provider) answer(ctx context.Context, body []byte) (reply, error) {
-	keys, err := parseProviderRequest(body, p.s.limits.Images)
+// keys are those of a request that was read.
+type keys struct {
+	p      provider
+	policy *Policy
+	keys   []string
+}
+
+func (p provider) read(body []byte) (query, error) {
+	all, err := parseProviderRequest(body, p.s.limits.Images)
 	if err != nil {
-		return p.refuse(http.StatusBadRequest, "the ProviderRequest cannot be read: "+clipTo(err.Error(), 300)), nil
+		return nil, fmt.Errorf("the ProviderRequest cannot be read: %s", clipTo(err.Error(), 300))
 	}
-	slices.Sort(keys)
-	keys = slices.Compact(keys)
-	verdicts := p.s.judgeAll(ctx, keys, p.pin)
+	slices.Sort(all)
+	return &keys{p, p.s.policy.Load(), slices.Compact(all)}, nil
+}
+
+// by is nobody: Gatekeeper does not say for whom it asks.
+func (k *keys) by() string { return "" }
+
+// answer answers for all keys, or, if anything could not be found out about one of them, for none: Gatekeeper remembers what it is told
+// of a key for minutes, errors too, but no systemError.
+func (k *keys) answer(ctx context.Context) (reply, error) {
+	s := k.p.s
+	// What one request asks about is one another's load, and takes a share of the server like a namespace.
+	verdicts := s.judgeAll(ctx, k.keys, asked{k.policy, k.p.pin, fmt.Sprintf("request %d", s.asked.Add(1))})
 	response := providerResponse{Idempotent: true}
-	decision, failed, message := "admitted", 0, ""
-	for _, key := range keys {
-		item := providerItem{Key: key}
+	decision, message := "admitted", ""
+	for _, key := range k.keys {
 		v := verdicts[key]
+		if v == nil {
+			v = &verdict{}
+		}
+		item := providerItem{Key: key}
 		switch {
-		case v == nil || !v.admitted:
-			item.Error = "it was neither proved nor refused"
-			if v != nil && v.err != nil {
-				item.Error = clipTo(v.err.Error(), 1200)
-				if v.rule != nil {
-					item.Error = fmt.Sprintf("rule %q: %s", v.rule.name, item.Error)
-				}
+		case !v.admitted:
+			message = clip(key) + ": " + v.why()
+			if !isRefusal(v.err) {
+				return k.p.refuse(http.StatusOK, "not all images could be looked at: image "+message), nil
 			}
-			if v == nil || !isRefusal(v.err) {
-				failed++
-			}
-			decision, message = "denied", clip(key)+": "+item.Error
-		case !p.pin:
+			item.Error, decision = v.why(), "denied"
+		case !k.p.pin:
 			item.Value = v.value()
 		case v.pinned != "":
 			item.Value = v.pinned
 		default:
-			item.Value = key
+			item.Value = v.stored
 		}
 		response.Items = append(response.Items, item)
-	}
-	if failed > 0 && failed == len(keys) {
-		response.SystemError = "none of the images could be looked at: " + message
 	}
 	data, err := response.bytes()
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusOK, contentType: "application/json", body: data, decision: decision, message: message, about: []any{"keys", len(keys)}}, nil
+	return reply{status: http.StatusOK, contentType: "application/json", body: data, decision: decision, message: message, about: []any{"keys", len(k.keys)}}, nil
+}
+
+// why says why an image is not admitted.
+func (v *verdict) why() string {
+	err := v.err
+	if err == nil {
+		err = errors.New("it was neither proved nor refused")
+	}
+	text := clipTo(err.Error(), 1200)
+	if v.rule != nil {
+		text = fmt.Sprintf("rule %q: %s", v.rule.name, text)
+	}
+	return text
 }
 
 // refuse answers with a systemError. Gatekeeper reads the body whatever the status: another body would look to it

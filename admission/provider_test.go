@@ -104,15 +104,16 @@ func TestProviderRefuses(t *testing.T) {
 	for name, body := range map[string][]byte{
 		"empty": nil, "no JSON": []byte("x"), "another version": []byte(`{"apiVersion":"externaldata.gatekeeper.sh/v1alpha1","kind":"ProviderRequest","request":{"keys":[]}}`),
 		"a response": []byte(`{"apiVersion":"externaldata.gatekeeper.sh/v1beta1","kind":"ProviderResponse"}`), "keys twice": []byte(`{"request":{"keys":[],"keys":[]}}`),
-		"too many": providerRequest(many...), "too large": providerRequest(strings.Repeat("x", 4<<20)),
+		"too many": providerRequest(many...), "too large": providerRequest(strings.Repeat("x", 8<<20)),
 	} {
 		if got := w.provideRaw(t, "/gatekeeper/verify", body); got.Response.SystemError == "" || len(got.Response.Items) != 0 {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	w.server.requests <- struct{}{}
-	for len(w.server.requests) < cap(w.server.requests) {
-		w.server.requests <- struct{}{}
+	for range w.server.limits.Requests {
+		if _, ok := w.server.requests.tryTake(1); !ok {
+			t.Fatal("a place is missing")
+		}
 	}
 	if got := w.provide(t, "/gatekeeper/verify", "nginx"); !strings.Contains(got.Response.SystemError, "too many requests") {
 		t.Errorf("%+v", got)

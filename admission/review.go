@@ -140,34 +140,64 @@ type patch struct {
 	Value string `json:"value"`
 }
 
-// review answers an AdmissionReview. With pin it is for the mutating webhook.
-func (s *Server) review(ctx context.Context, v *review, pin bool) *answer {
-	if s.policy.Load().exempt[v.namespace] {
+// question is a request that was read: what it would start, and where to answer to. It keeps nothing of the request's body.
+type question struct {
+	s      *Server
+	pin    bool // for the mutating webhook
+	policy *Policy
+	review
+	uses []use
+	err  error // why the images cannot be known
+}
+
+// ask reads what a review is about.
+func (w webhook) ask(v *review) *question {
+	q := &question{s: w.s, pin: w.pin, policy: w.s.policy.Load(), review: *v}
+	if !q.policy.exempt[v.namespace] {
+		q.uses, q.err = w.s.uses(v)
+	}
+	q.object, q.oldObject = nil, nil
+	return q
+}
+
+func (q *question) by() string { return "namespace " + q.namespace }
+
+// template reports whether the object makes no pods that are not judged themselves, and must not be changed: the controller of a
+// Deployment looks for a ReplicaSet whose template is, byte by byte, that of the Deployment. If the Deployment has a tag (from before this
+// webhook, or admitted with a warning, or by a rule that allowed it) and its ReplicaSet had a digest, the controller would take
+// that for a stranger's, and make another ReplicaSet, without end. So tags are looked up for a ReplicaSet, to tell whether they
+// may run, by either webhook, and left as they are; its pods are pinned. Other controllers do not compare: Jobs of CronJobs and
+// pods of everything are pinned.
+func (q *question) template() bool { return q.kind.kind == "ReplicaSet" }
+
+// decide answers an AdmissionReview.
+func (q *question) decide(ctx context.Context) *answer {
+	s, v := q.s, &q.review
+	if q.policy.exempt[v.namespace] {
 		return &answer{UID: v.uid, Allowed: true, decision: "exempt"}
 	}
-	uses, err := s.uses(v)
-	if err != nil {
-		return s.deny(v, []string{err.Error()}, isRefusal(err))
+	if q.err != nil {
+		return s.deny(v, []string{q.err.Error()}, isRefusal(q.err))
 	}
 	var images []string
-	for _, u := range uses {
+	for _, u := range q.uses {
 		if !slices.Contains(images, u.image) {
 			images = append(images, u.image)
 		}
 	}
-	verdicts := s.judgeAll(ctx, images, pin)
+	verdicts := s.judgeAll(ctx, images, asked{q.policy, q.pin || q.template(), q.by()})
 	var problems []string
 	var patches []patch
 	certain := true
-	for _, u := range uses {
+	for _, u := range q.uses {
 		switch verdict := verdicts[u.image]; {
 		case verdict == nil:
 			return s.deny(v, []string{"an image was not judged"}, false)
 		case !verdict.admitted:
 			problems = append(problems, explain(u, verdict))
 			certain = certain && isRefusal(verdict.err)
-		case pin && verdict.pinned != "" && !strings.Contains(u.image, "@"):
-			patches = append(patches, patch{"replace", u.pointer, verdict.pinned})
+		case q.pin && !q.template() && verdict.changes():
+			patches = append(patches, patch{"replace", u.pointer, verdict.stored})
 		}
 	}
 	a := &answer{UID: v.uid, Allowed: true, decision: "admitted"}
@@ -177,12 +207,18 @@ func (s *Server) review(ctx context.Context, v *review, pin bool) *answer {
 		}
 	}
 	if patches != nil {
+		var err error
 		if a.Patch, err = json.Marshal(patches); err != nil {
 			return s.deny(v, []string{err.Error()}, false)
 		}
 		a.PatchType = "JSONPatch"
 	}
 	return a
+}
+
+// changes reports whether the image is to be stored under another name. One that has its digest, and was verified, stays as it is.
+func (v *verdict) changes() bool {
+	return v.stored != v.image && (v.rule.allow || !strings.Contains(v.image, "@"))
 }
 
 // uses returns the images that the request would start.
@@ -246,18 +282,22 @@ type webhook struct {
 	pin bool
 }
 
-func (w webhook) answer(ctx context.Context, body []byte) (reply, error) {
+func (w webhook) read(body []byte) (query, error) {
 	v, err := parseReview(body)
 	if err != nil {
-		return w.refuse(http.StatusBadRequest, "the AdmissionReview cannot be read: "+clipTo(err.Error(), 300)), nil
+		return nil, fmt.Errorf("the AdmissionReview cannot be read: %s", clipTo(err.Error(), 300))
 	}
-	a := w.s.review(ctx, v, w.pin)
+	return w.ask(v), nil
+}
+
+func (q *question) answer(ctx context.Context) (reply, error) {
+	a := q.decide(ctx)
 	data, err := a.bytes()
 	if err != nil {
 		return reply{}, err
 	}
 	r := reply{status: http.StatusOK, contentType: "application/json", body: data, decision: a.decision, about: []any{
-		"uid", clip(v.uid), "operation", clip(v.operation), "kind", v.kind.String(), "subresource", clip(v.subResource), "namespace", clip(v.namespace), "name", clip(v.name),
+		"uid", clip(q.uid), "operation", clip(q.operation), "kind", q.kind.String(), "subresource", clip(q.subResource), "namespace", clip(q.namespace), "name", clip(q.name),
 	}}
 	if a.Status != nil {
 		r.message = a.Status.Message

@@ -44,31 +44,35 @@ type Config struct {
 
 // Limits bound what callers and registries can use up. 0 stands for the default.
 type Limits struct {
-	Body        int64         // bytes of a request; 3 MiB, which is what an API server takes itself
-	Requests    int           // that are answered at once; 256; beyond it they get 429
-	Images      int           // that an object names; 64
-	Checks      int           // images that are verified at once; 32; beyond it they wait
-	ChecksOfOne int           // … for one object; 8
-	ImageBytes  int64         // that are read from a registry for an image; 32 MiB
-	Memory      int64         // about how many bytes of signatures are remembered; 64 MiB
-	MemoryTime  time.Duration // how long; 30 s. Negative: not at all
+	// Body is how many bytes a request has; 7 MiB: of an update there are two objects in it, each up to 3 MiB, which is what an API server
+	// takes itself. Bodies is how many bytes of requests that have not been read to their end there are at once; 64 MiB; beyond it
+	// requests get 429.
+	Body, Bodies int64
+	Requests     int           // that are answered at once; 128, of one namespace a quarter; beyond it they get 429
+	Images       int           // that an object names; 64
+	Checks       int           // images that are read from registries at once; 32, for one namespace and of one registry's host a quarter; beyond it they wait
+	CheckBytes   int64         // about how many bytes of memory these take; 128 MiB, for one namespace and of one host half; beyond it they wait
+	ImageBytes   int64         // that are read from a registry for an image; 32 MiB
+	Memory       int64         // about how many bytes of signatures are remembered; 64 MiB
+	MemoryTime   time.Duration // how long; 30 s. Negative: not at all
 }
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		Body:        cmp.Or(l.Body, 3<<20),
-		Requests:    cmp.Or(l.Requests, 256),
-		Images:      cmp.Or(l.Images, 64),
-		Checks:      cmp.Or(l.Checks, 32),
-		ChecksOfOne: cmp.Or(l.ChecksOfOne, 8),
-		ImageBytes:  cmp.Or(l.ImageBytes, 32<<20),
-		Memory:      cmp.Or(l.Memory, 64<<20),
-		MemoryTime:  cmp.Or(l.MemoryTime, 30*time.Second),
+		Body:       cmp.Or(l.Body, 7<<20),
+		Bodies:     cmp.Or(l.Bodies, 64<<20),
+		Requests:   cmp.Or(l.Requests, 128),
+		Images:     cmp.Or(l.Images, 64),
+		Checks:     cmp.Or(l.Checks, 32),
+		CheckBytes: cmp.Or(l.CheckBytes, 128<<20),
+		ImageBytes: cmp.Or(l.ImageBytes, 32<<20),
+		Memory:     cmp.Or(l.Memory, 64<<20),
+		MemoryTime: cmp.Or(l.MemoryTime, 30*time.Second),
 	}
 }
 
 func (l Limits) check() error {
-	for _, n := range []int64{l.Body, int64(l.Requests), int64(l.Images), int64(l.Checks), int64(l.ChecksOfOne), l.ImageBytes, l.Memory} {
+	for _, n := range []int64{l.Body, l.Bodies, int64(l.Requests), int64(l.Images), int64(l.Checks), l.CheckBytes, l.ImageBytes, l.Memory} {
 		if n < 0 {
 			return errors.New("a limit is negative")
 		}
@@ -89,7 +93,9 @@ type Server struct {
 	metrics                  *metrics
 	gatherer                 *prometheus.Registry
 	hideMetrics              bool
-	requests, checks         chan struct{} // one element for each that is under way
+	bodies                   *room        // bytes
+	requests, checks, bytes  *shared      // places; and the memory of checks
+	asked                    atomic.Int64 // requests of Gatekeeper
 	memory                   *memory
 }
 
@@ -124,7 +130,10 @@ func New(c Config) (*Server, error) {
 	if s.gatherer == nil {
 		s.gatherer = prometheus.NewRegistry()
 	}
-	s.requests, s.checks = make(chan struct{}, s.limits.Requests), make(chan struct{}, s.limits.Checks)
+	quarter := func(n int) *shared { return newShared(int64(n), max(1, int64(n)/4)) }
+	s.bodies = newRoom(s.limits.Bodies)
+	s.requests, s.checks = quarter(s.limits.Requests), quarter(s.limits.Checks)
+	s.bytes = newShared(s.limits.CheckBytes, max(1, s.limits.CheckBytes/2))
 	s.memory = newMemory(s.limits.MemoryTime, s.limits.Memory, s.now)
 	s.metrics = newMetrics(s.gatherer, s)
 	s.SetPolicy(c.Policy)
@@ -197,10 +206,18 @@ type reply struct {
 
 // endpoint answers one kind of requests.
 type endpoint interface {
-	// answer answers a request with this body. An error is a fault.
-	answer(ctx context.Context, body []byte) (reply, error)
+	// read reads a request's body, of which it keeps nothing. An error says why there is nothing to answer.
+	read(body []byte) (query, error)
 	// refuse answers one that cannot be looked at.
 	refuse(status int, message string) reply
+}
+
+// query is a request that was read.
+type query interface {
+	// by is who asks, among whom the server is shared; empty if nobody knows.
+	by() string
+	// answer answers it. An error is a fault.
+	answer(ctx context.Context) (reply, error)
 }
 
 // exchange is what all endpoints have in common: limits, deadline, log and metrics.
@@ -210,6 +227,15 @@ type exchange struct {
 	endpoint endpoint
 	timeout  time.Duration
 }
+
+// within returns how long an answer may take if the caller waits so long: 80 %, and not so much of it if that leaves less than
+// 300 ms for the way there and back, and for a machine that is busy.
+func within(timeout time.Duration) time.Duration {
+	return max(min(timeout*8/10, timeout-300*time.Millisecond), timeout/2)
+}
+
+// bodyTime is how long a body may take to come: API servers have it ready.
+const bodyTime = 2 * time.Second
 
 // ServeHTTP answers a request within 80 % of the time that the caller waits.
 func (x *exchange) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -235,49 +261,103 @@ func (x *exchange) handle(w http.ResponseWriter, r *http.Request, start time.Tim
 			out = x.endpoint.refuse(http.StatusInternalServerError, "an internal error; the server's log has more")
 		}
 	}()
-	select {
-	case x.s.requests <- struct{}{}:
-		defer func() { <-x.s.requests }()
-	default:
-		return x.endpoint.refuse(http.StatusTooManyRequests, "too many requests at the moment; try again")
-	}
 	timeout, err := x.callerTimeout(r)
 	if err != nil {
 		return x.endpoint.refuse(http.StatusBadRequest, err.Error())
 	}
-	deadline := start.Add(timeout * 8 / 10)
-	ctx, cancel := context.WithDeadline(r.Context(), deadline)
+	ctx, cancel := context.WithDeadline(r.Context(), start.Add(within(timeout)))
 	defer cancel()
-	body, err := readBody(w, r, x.s.limits.Body, deadline)
-	if err != nil {
-		status := http.StatusBadRequest
-		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-			status = http.StatusRequestEntityTooLarge
-		}
-		return x.endpoint.refuse(status, "the request cannot be read: "+clip(err.Error()))
+	q, refused := x.read(w, r, start.Add(min(within(timeout), bodyTime)))
+	if q == nil {
+		return refused
 	}
-	if out, err = x.endpoint.answer(ctx, body); err != nil {
+	// Only now: whoever is slow to say what he wants keeps nobody else from being answered.
+	var of []string
+	if by := q.by(); by != "" {
+		of = append(of, by)
+	}
+	give, ok := x.s.requests.tryTake(1, of...)
+	if !ok {
+		return x.tooMany()
+	}
+	defer give()
+	if out, err = q.answer(ctx); err != nil {
 		x.s.logger.Error("an answer cannot be written", "endpoint", x.name, "error", err)
 		return x.endpoint.refuse(http.StatusInternalServerError, "the answer cannot be written")
 	}
 	return out
 }
 
-// readBody reads a request's body, if it comes before the deadline.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64, deadline time.Time) ([]byte, error) {
+func (x *exchange) tooMany() reply {
+	return x.endpoint.refuse(http.StatusTooManyRequests, "too many requests at the moment; try again")
+}
+
+// read reads the request's body, if it comes before the deadline; q is nil if there is nothing to answer.
+func (x *exchange) read(w http.ResponseWriter, r *http.Request, deadline time.Time) (q query, refused reply) {
+	body := bodyReader{room: x.s.bodies, limit: x.s.limits.Body}
+	defer body.free()
+	data, err := body.read(w, r, deadline)
+	tooLarge := new(http.MaxBytesError)
+	switch {
+	case errors.Is(err, errBusy):
+		return nil, x.tooMany()
+	case errors.As(err, &tooLarge):
+		return nil, x.endpoint.refuse(http.StatusRequestEntityTooLarge, "the request cannot be read: "+clip(err.Error()))
+	case err != nil:
+		return nil, x.endpoint.refuse(http.StatusBadRequest, "the request cannot be read: "+clip(err.Error()))
+	}
+	if q, err = x.endpoint.read(data); err != nil {
+		return nil, x.endpoint.refuse(http.StatusBadRequest, err.Error())
+	}
+	return q, reply{}
+}
+
+// bodyReader reads a body into memory that all bodies share. What counts is what has come, and not what a caller says will
+// come: so those who send slowly take little.
+type bodyReader struct {
+	room  *room
+	limit int64
+	taken int64
+}
+
+// firstBody is what every body may take, in bytes.
+const firstBody = 8 << 10
+
+func (b *bodyReader) read(w http.ResponseWriter, r *http.Request, deadline time.Time) ([]byte, error) {
+	if r.ContentLength > b.limit {
+		return nil, &http.MaxBytesError{Limit: b.limit}
+	}
 	control := http.NewResponseController(w)
 	if err := control.SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, err
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if err != nil {
-		return nil, err
+	from := http.MaxBytesReader(w, r.Body, b.limit)
+	data := make([]byte, 0, firstBody)
+	for {
+		if len(data) == cap(data) {
+			if !b.room.tryTake(int64(cap(data))) {
+				return nil, errBusy
+			}
+			b.taken += int64(cap(data))
+			data = append(make([]byte, 0, 2*cap(data)), data...)
+		}
+		n, err := from.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case err == nil:
+		case err != io.EOF:
+			return nil, err
+		default:
+			if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+				return nil, err
+			}
+			return data, nil
+		}
 	}
-	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, err
-	}
-	return data, nil
 }
+
+// free gives back what the body took.
+func (b *bodyReader) free() { b.room.give(b.taken) }
 
 // maxTimeout is the longest timeout of a caller: that of a webhook's timeoutSeconds.
 const maxTimeout = 30 * time.Second

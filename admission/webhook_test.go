@@ -123,7 +123,10 @@ func TestEveryPlaceIsJudged(t *testing.T) {
 			if member == "volumes" {
 				pointer += "/reference"
 			}
-			if want := fmt.Sprintf(`[{"op":"replace","path":%q,"value":%q}]`, pointer, w.app("@"+f.Digest)); !a.Response.Allowed || string(a.Response.Patch) != want {
+			if kind.kind == "ReplicaSet" { // see TestReplicaSetsStayAsTheyAre
+				pointer = ""
+			}
+			if want := fmt.Sprintf(`[{"op":"replace","path":%q,"value":%q}]`, pointer, w.app("@"+f.Digest)); !a.Response.Allowed || string(a.Response.Patch) != want && (pointer != "" || a.Response.Patch != nil) {
 				t.Errorf("%v %s: allowed %v (%s), patch %s, not %s", kind, member, a.Response.Allowed, a.Response.Status.Message, a.Response.Patch, want)
 			}
 			for _, bad := range []string{w.host + "/test/other:v1", ""} {

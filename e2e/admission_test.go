@@ -52,14 +52,14 @@ rules:
       keys:
         - pem: |
 `+key+`
-      attestations: [{type: "https://cosign.sigstore.dev/attestation/vuln/v1", maxAge: 168h}]
+      attestations: [{type: "https://cosign.sigstore.dev/attestation/vuln/v1", maxAge: 168h, signedTime: /metadata/scanFinishedOn}]
   - name: forgotten
     images: [`+a.forgotten.host+`/**]
     require:
       keys:
         - pem: |
 `+key+`
-      attestations: [{type: "https://cosign.sigstore.dev/attestation/vuln/v1", maxAge: 1ns}]
+      attestations: [{type: "https://cosign.sigstore.dev/attestation/vuln/v1", maxAge: 1ns, signedTime: /metadata/scanFinishedOn}]
   - name: people
     images: [`+a.people.host+`/**]
     require:

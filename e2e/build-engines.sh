@@ -43,6 +43,24 @@ build kube-apiserver-v1.34.4 kube-apiserver k8s.io/kubernetes v1.34.4 k8s.io/kub
 build kubectl-v1.34.4 kubectl k8s.io/kubernetes v1.34.4 k8s.io/kubernetes/cmd/kubectl
 build ratify-v1.4.6 ratify github.com/ratify-project/ratify v1.4.6 github.com/ratify-project/ratify/cmd/ratify
 
+# How engines and cert-manager define their own resources and settings, to hold ours against.
+definitions() { # folder module version files
+	[ ! -d "$tools/$1" ] || { echo "engines: $1 is in $tools"; return; }
+	echo "engines: fetching the files of $2@$3"
+	local source
+	source=$(cd / && go mod download -json "$2@$3" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+	mkdir -p "$tmp/$1"
+	(cd "$source" && install -m 644 "${@:4}" "$tmp/$1/")
+	mv -T "$tmp/$1" "$tools/$1"
+}
+definitions definitions-gatekeeper-v3.23.1 github.com/open-policy-agent/gatekeeper/v3 v3.23.1 \
+	charts/gatekeeper/values.yaml charts/gatekeeper/crds/{assign,constrainttemplate,provider}-customresourcedefinition.yaml
+definitions definitions-policy-controller-v0.13.1 github.com/sigstore/policy-controller v0.13.1 config/300-{clusterimagepolicy,trustroot}.yaml
+definitions definitions-kyverno-v1.19.1 github.com/kyverno/kyverno v1.19.1 \
+	config/crds/kyverno/kyverno.io_clusterpolicies.yaml config/crds/policies.kyverno.io/policies.kyverno.io_imagevalidatingpolicies.yaml
+definitions definitions-ratify-v1.4.6 github.com/ratify-project/ratify v1.4.6 config/crd/bases/config.ratify.deislabs.io_{policies,stores,verifiers}.yaml
+definitions definitions-cert-manager-v1.21.2 github.com/cert-manager/cert-manager v1.21.2 deploy/crds/cert-manager.io_{certificates,issuers}.yaml
+
 # Debian's etcd, or one that is installed.
 if [ -x "$tools/etcd/etcd" ]; then
 	echo "engines: etcd is in $tools"

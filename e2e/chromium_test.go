@@ -40,12 +40,6 @@ func startBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatalf("Chromium is missing: %v\nrun `make deps` in the root of the repository first", err)
 	}
-	var output lockedBuffer
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("output of Chromium:\n%s", output.String())
-		}
-	})
 	// Not the defaults of chromedp: they switch off what people's browsers have.
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(),
 		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()),
@@ -53,7 +47,7 @@ func startBrowser(t *testing.T) *browser {
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("disable-extensions", true),
 		chromedp.Flag("disable-backgrounding-occluded-windows", true), chromedp.Flag("disable-renderer-backgrounding", true),
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.CombinedOutput(&output), chromedp.Flag("force-color-profile", "srgb"), chromedp.Flag("hide-scrollbars", true),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("force-color-profile", "srgb"), chromedp.Flag("hide-scrollbars", true),
 		chromedp.Flag("host-resolver-rules", "MAP "+outsider+" 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 	)
 	t.Cleanup(cancel)
@@ -106,7 +100,9 @@ func (b *browser) open(t *testing.T, how looks) *tab {
 	p.window = emulation.SetDeviceMetricsOverrideParams{Width: how.width, Height: 900, DeviceScaleFactor: 1, Mobile: how.width < 500}
 	call(p, emulation.SetDeviceMetricsOverride, p.window)
 	call(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	call(p, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	call(p, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: how.noScript})
+	call(p, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: sentinel})
 	t.Cleanup(func() {
 		for _, c := range p.complaints() {
 			t.Errorf("the page complains: %s", c)
@@ -234,8 +230,7 @@ func screenshots(t *testing.T) string {
 	return dir
 }
 
-// shoot keeps a picture of the whole page: of a window as high as the page, because Chromium sometimes
-// hangs when it is to capture what is beyond its window.
+// shoot keeps a picture of the whole page. The page has to be there: Chromium hangs if it changes meanwhile.
 func (p *tab) shoot(name string) {
 	p.t.Helper()
 	p.await(`document.readyState === "complete"`)
@@ -285,12 +280,15 @@ func (p *tab) axe() {
 			FailureSummary string
 		}
 	}
-	var found struct{ Violations []finding }
+	var found struct {
+		Violations []finding
+		Passes     int
+	}
 	// Into a world of its own: the page's policy lets no script in, and it should not.
 	frame := call(p, cdppage.GetFrameTree, cdp.Empty{}).FrameTree.Frame.ID
 	world := call(p, cdppage.CreateIsolatedWorld, cdppage.CreateIsolatedWorldParams{FrameID: frame, WorldName: "axe"}).ExecutionContextID
 	yes := true
-	for _, run := range []string{script, `axe.run(document, {resultTypes: ["violations"]}).then((r) => JSON.stringify({violations: r.violations}))`} {
+	for _, run := range []string{script, `axe.run(document, {resultTypes: ["violations"]}).then((r) => JSON.stringify({violations: r.violations, passes: r.passes.length}))`} {
 		got := call(p, runtime.Evaluate, runtime.EvaluateParams{Expression: run, ContextID: world, AwaitPromise: &yes, ReturnByValue: &yes})
 		if got.ExceptionDetails != nil {
 			p.t.Fatalf("axe-core: %v", &chromedp.ExceptionError{ExceptionDetails: got.ExceptionDetails})
@@ -305,6 +303,9 @@ func (p *tab) axe() {
 		if err := json.Unmarshal([]byte(text), &found); err != nil {
 			p.t.Fatal(err)
 		}
+	}
+	if found.Passes < 10 {
+		p.t.Errorf("axe-core judged by %d rules only", found.Passes)
 	}
 	for _, v := range found.Violations {
 		report := p.t.Logf

@@ -44,7 +44,7 @@ func ours() guides {
 		"sign-with-a-key.md": keySettings, "sign-keyless.md": keylessSettings,
 		"verify-offline.md": offlineSettings, "trust.md": trustSettings,
 		"gatekeeper.md": gatekeeperSettings, "notation.md": notationSettings,
-		"sbom.md": sbomSettings,
+		"sbom.md": sbomSettings, "audit.md": auditSettings,
 	}
 }
 
@@ -442,6 +442,10 @@ func logAndImages(t *testing.T, images ...string) map[string]string {
 		values[name] = r.push("application " + name).ref
 	}
 	return values
+}
+
+func auditSettings(t *testing.T) map[string]string {
+	return map[string]string{"LISTEN": "127.0.0.1:" + quietPort(t), "HOOK": "127.0.0.1:" + quietPort(t)}
 }
 
 // sbomSettings has what Syft 1.51.1 wrote about an image with two Debian packages (syft oci-dir:… --source-name … -o spdx-json).

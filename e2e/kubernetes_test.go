@@ -310,6 +310,13 @@ func (a *admission) everyContainer(c *cluster, good, unsigned candidate) {
 	}
 	for kind := range workloads("") {
 		c.file("workload.yaml", workloads(unsigned.tag)[kind])
+		if kind == "ReplicaSet" { // which stays as its controller made it; its Pods are judged
+			c.run(c.kubectl("apply", "-f", "workload.yaml"))
+			if got := c.imageOf(kind + "/x"); got != unsigned.tag {
+				c.t.Errorf("the image of a %s is stored as %q, want %s", kind, got, unsigned.tag)
+			}
+			continue
+		}
 		c.denies(wrong, "apply", "-f", "workload.yaml")
 		c.file("workload.yaml", workloads(good.tag)[kind])
 		c.run(c.kubectl("apply", "-f", "workload.yaml"))

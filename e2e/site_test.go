@@ -73,8 +73,9 @@ func (s *site) of(kind string) loggedEntry {
 	panic("not reached")
 }
 
-// sentinel is what a hostile text would call if it were read as anything but text.
-const sentinel = "pwned"
+// sentinel is a script that runs in every page before its own, and defines what hostile texts call. If one is taken for a
+// script, there is a variable pwnedBy.
+const sentinel = `globalThis.pwned = (n) => { globalThis.pwnedBy = n; };`
 
 // hostile are texts that browsers take for more than text, if a page lets them.
 var hostile = []string{

@@ -215,6 +215,9 @@ func (h *history) live(t *testing.T, d *memDisk, again func(*memDisk) *memDisk) 
 			}
 			d = again(d)
 		}
+		if n := int64(len(d.names["test.alerts.jsonl"].data)); n != m.journal.length.Load() {
+			t.Fatalf("the journal's file has %d bytes, not %d", n, m.journal.length.Load())
+		}
 		now, err := visible(m)
 		if err != nil || !strings.HasPrefix(now, seen) {
 			t.Fatalf("a sink has seen\n%s\nand now\n%s\n%v", seen, now, err)
@@ -406,5 +409,55 @@ func TestKilled(t *testing.T) {
 	got := matched(t, m, "all")
 	if fmt.Sprint(got) != fmt.Sprint(upTo(int64(total))) {
 		t.Errorf("of %d entries: %v", total, got)
+	}
+}
+
+// After an operation that failed, what is on disk decides: it may have been done all the same. Then the log does something else, and the machine stops.
+func TestFailsThenStops(t *testing.T) {
+	h := newHistory(t)
+	h.opts.RoundEntries = 0
+	malformed := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("?", 1000)) })
+	begin := func(d *memDisk) *Monitor {
+		o := h.opts
+		o.disk = d
+		m, err := Open(h.watch, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	for fail := 1; ; fail++ {
+		failed := true
+		for stop := 1; stop <= 20; stop++ {
+			d := newMemDisk()
+			h.at.h = h.steps[0]
+			m := begin(d)
+			if _, err := m.Round(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			d.ops, d.stop, d.once = 0, fail, true
+			h.at.h = h.steps[1]
+			_, err := m.Round(t.Context())
+			failed = err != nil
+			d.ops, d.stop, d.once = 0, stop, false
+			h.at.h = malformed
+			m.Round(t.Context())
+			m = begin(d.restarted(true))
+			alerts := map[string]Kind{}
+			for _, a := range records(t, m) {
+				if alerts[a.ID] != "" {
+					t.Errorf("failed at %d, stopped at %d: alert %s is there twice", fail, stop, a.ID)
+				}
+				alerts[a.ID] = a.Kind
+			}
+			for _, a := range m.Status().Active {
+				if alerts[a.ID] != a.Kind {
+					t.Errorf("failed at %d, stopped at %d: alarm %s has no alert", fail, stop, a.Kind)
+				}
+			}
+		}
+		if !failed {
+			break
+		}
 	}
 }

@@ -150,6 +150,11 @@ func TestPromiseEvidence(t *testing.T) {
 	if f, err := (&Evidence{promise: &kept, leaf: at(6, 2)}).Verify(trust); err != nil || !f.Proved || !strings.Contains(f.Given, "log index 2 is the first of the tree") {
 		t.Errorf("a false beginning of the tree: %+v, %v", f, err)
 	}
+	elsewhere := at(6, 2)
+	elsewhere.checkpoint = []byte(signNote(testKey("another log"), newTree, w.headAt(9)))
+	if f, err := (&Evidence{promise: &kept, leaf: elsewhere}).Verify(trustIn(t, w.key, testKey("another log"))); err != nil || f.Proved {
+		t.Errorf("a promise of one log, a tree of another: %+v, %v", f, err)
+	}
 	bad := map[string]*Evidence{
 		"another leaf":       {promise: &kept, leaf: at(6, 3)},
 		"before the tree":    {promise: &kept, leaf: at(5, 9)},

@@ -12,27 +12,29 @@ import (
 
 // FuzzParseEvidence: whatever is read, nothing is proved of a log that did not sign it, and what is written is read again.
 func FuzzParseEvidence(f *testing.F) {
-	w := newWorld(f, oldEntries(), newEntries(9))
+	trust := trustIn(f, testKey("log"))
 	proofs := map[string]bool{}
-	for _, e := range samples(f, w) {
-		data, err := e.JSON()
-		if err != nil {
-			f.Fatal(err)
+	within(f, func(t testing.TB) {
+		for _, e := range samples(t, newWorld(t, oldEntries(), newEntries(9))) {
+			data, err := e.JSON()
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+			finding, err := e.Verify(trust)
+			if err != nil {
+				f.Fatal(err)
+			}
+			proofs[finding.Text] = true
 		}
-		f.Add(data)
-		finding, err := e.Verify(w.watch.Trust)
-		if err != nil {
-			f.Fatal(err)
-		}
-		proofs[finding.Text] = true
-	}
+	})
 	other := trustIn(f, testKey("another log"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := ParseEvidence(data)
 		if err != nil {
 			return
 		}
-		if finding, err := e.Verify(w.watch.Trust); err == nil && finding.Proved && !proofs[finding.Text] {
+		if finding, err := e.Verify(trust); err == nil && finding.Proved && !proofs[finding.Text] {
 			t.Errorf("proved: %+v\n%s", finding, data)
 		}
 		if finding, err := e.Verify(other); err == nil && finding.Proved {
@@ -73,15 +75,18 @@ func FuzzParseRules(f *testing.F) {
 }
 
 func FuzzParseState(f *testing.F) {
-	w := newWorld(f, oldEntries(), newEntries(5))
-	m := w.open()
-	w.quiet(m)
-	f.Add(m.stored)
-	w.proxy.set(newRealLog(f, w.key, oldEntries(), numbered("forked", 0, 6)), nil)
-	w.round(m)
-	f.Add(m.stored)
+	trust := trustIn(f, testKey("log"))
+	within(f, func(t testing.TB) {
+		w := newWorld(t, oldEntries(), newEntries(5))
+		m := w.open()
+		w.quiet(m)
+		f.Add(m.stored)
+		w.proxy.set(newRealLog(t, w.key, oldEntries(), numbered("forked", 0, 6)), nil)
+		w.round(m)
+		f.Add(m.stored)
+	})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := parseState(data, w.watch.Trust)
+		s, err := parseState(data, trust)
 		if err != nil {
 			return
 		}
@@ -92,7 +97,7 @@ func FuzzParseState(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := parseState(again, w.watch.Trust)
+		second, err := parseState(again, trust)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, again)
 		}
@@ -103,14 +108,16 @@ func FuzzParseState(f *testing.F) {
 }
 
 func FuzzJournal(f *testing.F) {
-	w := newWorld(f, append(newEntries(2), byDev("mine")))
-	m := w.open()
-	w.quiet(m)
-	text, err := visible(m)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add([]byte(text))
+	within(f, func(t testing.TB) {
+		w := newWorld(t, append(newEntries(2), byDev("mine")))
+		m := w.open()
+		w.quiet(m)
+		text, err := visible(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(text))
+	})
 	f.Add([]byte(strings.Repeat("x", 3*MaxAlert) + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d := newMemDisk()
@@ -143,9 +150,8 @@ func FuzzParseReceipts(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	w := newWorld(f, newEntries(2))
-	f.Add(w.log.entry(f, 1))
-	trust := w.watch.Trust
+	within(f, func(t testing.TB) { f.Add(newWorld(t, newEntries(2)).log.entry(t, 1)) })
+	trust := trustIn(f, testKey("log"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		all, err := ParseReceipts(data)
 		if err == nil && len(all) == 0 {
@@ -158,11 +164,14 @@ func FuzzParseReceipts(f *testing.F) {
 // FuzzCheck: whatever a log answers for an entry, it is refused or described within bounds.
 func FuzzCheck(f *testing.F) {
 	f.Add([]byte(byDev("x")), int64(1), "", []byte{})
-	w := newWorld(f, newEntries(2))
-	w.opts.NoSETs = true
-	m := w.open()
-	w.quiet(m)
-	r := &round{Monitor: m, s: m.state.clone()}
+	var r *round
+	within(f, func(t testing.TB) {
+		w := newWorld(t, newEntries(2))
+		w.opts.NoSETs = true
+		m := w.open()
+		w.quiet(m)
+		r = &round{Monitor: m, s: m.state.clone()}
+	})
 	f.Fuzz(func(t *testing.T, body []byte, at int64, id string, set []byte) {
 		var out leaf
 		if bad := r.check(&r.s.trees[0], 0, 0, &client.RawLeaf{Body: body, IntegratedTime: at, LogID: id, SET: nil}, &out); bad != nil {

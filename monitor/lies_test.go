@@ -615,3 +615,136 @@ func TestHostile(t *testing.T) {
 		s.Close()
 	}
 }
+
+// A key that is trusted, too, is not the tree's.
+func TestAnotherTrustedKey(t *testing.T) {
+	w := newWorld(t, oldEntries(), newEntries(9))
+	w.watch.Trust = trustIn(t, w.key, testKey("another log"))
+	m := w.open()
+	w.quiet(m)
+	w.log.add(t, byDev("mine"))
+	w.proxy.set(w.log, bulk(t, func(uuid string, e map[string]any) (string, map[string]any) {
+		id := tlog.LogID(testKey("another log").SPKI)
+		e["logID"] = id.String()
+		resign(testKey("another log"), e)
+		return uuid, e
+	}))
+	if w.round(m); len(m.Status().Active) != 1 || m.Status().Active[0].Kind != KindSET {
+		t.Fatalf("alarms are %+v", m.Status().Active)
+	}
+	w.proxy.set(w.log, nil)
+	w.quiet(m)
+	w.proxy.set(newRealLog(t, testKey("another log"), oldEntries(), append(newEntries(9), byDev("mine"))), nil)
+	if w.round(m); len(m.Status().Active) != 1 || m.Status().Active[0].Kind != KindInconsistent {
+		t.Fatalf("alarms are %+v", m.Status().Active)
+	}
+	data, _, err := m.Evidence(m.Status().Active[0].Evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := ParseEvidence(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := e.Verify(w.watch.Trust); err != nil || f.Proved {
+		t.Errorf("evidence: %+v, %v", f, err)
+	}
+}
+
+// A checkpoint of Rekor v2, signed by the same key, is not one of a tree of v1.
+func TestCheckpointV2(t *testing.T) {
+	w := newWorld(t, newEntries(4))
+	m := w.watch.Trust.Material()
+	m.Logs[0].BaseURL = "https://" + testHost
+	var err error
+	if w.watch.Trust, err = verify.NewTrust(m); err != nil {
+		t.Fatal(err)
+	}
+	h := w.headAt(4)
+	text := tlog.CheckpointText(testHost, h)
+	note := tlog.AppendSignature(text, testHost, tlog.LogID(w.key.SPKI), w.key.SignMessage(text))
+	if _, err := w.watch.Trust.VerifyCheckpoint(note, nil); err != nil {
+		t.Fatal(err)
+	}
+	info(func(_ *world, active map[string]any) map[string]any {
+		active["signedTreeHead"], active["treeID"] = string(note), "0"
+		return active
+	})(t, w)
+	mon := w.open()
+	if w.round(mon); len(mon.Status().Active) != 1 || mon.Status().Active[0].Kind != KindWrongAnswer {
+		t.Errorf("alarms are %+v", mon.Status().Active)
+	}
+}
+
+// Who begins from now is not begun with a lie.
+func TestFromNowLies(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind Kind
+		lie  func(e map[string]any)
+	}{
+		"another body": {KindWrongAnswer, func(e map[string]any) { setBody(e, []byte(`{"kind":"x","apiVersion":"0.0.1","spec":{}}`)) }},
+		"another index": {KindWrongAnswer, func(e map[string]any) {
+			e["verification"].(map[string]any)["inclusionProof"].(map[string]any)["logIndex"] = 4
+		}},
+		"another path": {KindWrongAnswer, func(e map[string]any) {
+			hashes := e["verification"].(map[string]any)["inclusionProof"].(map[string]any)["hashes"].([]any)
+			hashes[0], hashes[1] = hashes[1], hashes[0]
+		}},
+		"no proof": {KindWrongAnswer, func(e map[string]any) { delete(e["verification"].(map[string]any), "inclusionProof") }},
+	} {
+		w := newWorld(t, newEntries(6))
+		w.watch.FromNow = true
+		w.proxy.set(w.log, func(r *http.Request, a *answer) {
+			if r.URL.Path == "/api/v1/log/entries" {
+				a.json(t, func(v any) any {
+					for uuid, e := range v.(map[string]any) {
+						c.lie(e.(map[string]any))
+						return map[string]any{uuid: e}
+					}
+					return nil
+				})
+			}
+		})
+		m := w.open()
+		if w.round(m); len(m.Status().Active) != 1 || m.Status().Active[0].Kind != c.kind || len(m.Status().Trees) > 0 {
+			t.Errorf("%s: alarms are %+v", name, m.Status().Active)
+		}
+		w.proxy.set(w.log, nil)
+		w.quiet(m)
+	}
+}
+
+// An alarm is over when everything was looked at and is in order, and not before.
+func TestAlarmsStay(t *testing.T) {
+	w := newWorld(t, oldEntries(), newEntries(9))
+	w.opts.RoundEntries = 4
+	m := w.open()
+	w.quiet(m)
+	another(func() [][]byte { return append(newEntries(5), numbered("forked", 0, 4)...) })(t, w)
+	w.round(m)
+	active := func(want ...Kind) {
+		t.Helper()
+		var got []Kind
+		for _, a := range m.Status().Active {
+			got = append(got, a.Kind)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("alarms are %v, not %v", got, want)
+		}
+	}
+	active(KindFork)
+	w.proxy.set(w.log, func(_ *http.Request, a *answer) { a.body = []byte("?") })
+	w.round(m)
+	active(KindFork, KindMalformed)
+	w.proxy.set(w.log, func(_ *http.Request, a *answer) { a.status = 503 })
+	w.round(m)
+	active(KindFork, KindMalformed)
+	w.log.add(t, numbered("new", 9, 15)...)
+	w.proxy.set(w.log, nil)
+	if r := w.round(m); !r.More {
+		t.Fatalf("the round: %+v", r)
+	}
+	active(KindFork, KindMalformed)
+	w.quiet(m)
+	active()
+}

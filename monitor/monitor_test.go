@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tallystick/tallystick/internal/forge"
 	"github.com/tallystick/tallystick/tlog"
 )
 
@@ -208,5 +209,38 @@ func TestPeaks(t *testing.T) {
 	}
 	if _, err := newPeaks(5, p.hashes[:1]); err == nil {
 		t.Error("a tree of 5 is made of one perfect subtree")
+	}
+}
+
+// What proofs tell of smaller trees is what those were.
+func TestProofs(t *testing.T) {
+	l := forge.NewLogV1(testHost, newTree, testKey("log"))
+	for l.Size() < 36 {
+		l.Add(nil)
+	}
+	head := func(n int) tlog.Head { return tlog.Head{Size: int64(n), Root: l.Root(n)} }
+	for size := 1; size <= l.Size(); size++ {
+		for i := range size {
+			path := l.Inclusion(i, size)
+			if p, err := peaksBefore(int64(i), int64(size), path); err != nil || p.head() != head(i) {
+				t.Errorf("before leaf %d of %d: %v", i, size, err)
+			}
+			if _, err := peaksBefore(int64(i), int64(size), append(path, tlog.Hash{})); err == nil && i > 0 {
+				t.Errorf("before leaf %d of %d: a longer proof is taken", i, size)
+			}
+			if i == 0 {
+				continue
+			}
+			root, ok := prefixRoot(int64(i), int64(size), l.Consistency(i, size))
+			if power := i&(i-1) == 0; ok == power || ok && root != l.Root(i) {
+				t.Errorf("from %d to %d: %v, %v", i, size, root, ok)
+			}
+		}
+		if size >= 16 { // leaf 15 is one that was added here
+			root, rest, ok := subtreeRoot(tlog.LeafHash(nil), 16, l.Inclusion(15, size))
+			if !ok || root != l.Root(16) || tlog.VerifyConsistency(head(16), head(size), rest) != nil {
+				t.Errorf("the first 16 of %d: %v, %v", size, root, ok)
+			}
+		}
 	}
 }

@@ -51,7 +51,7 @@ func (p *peaks) head() tlog.Head {
 func (p *peaks) clone() *peaks { return &peaks{p.size, slices.Clone(p.hashes)} }
 
 // peaksBefore returns the tree of all leaves before one, from the inclusion proof of that: its perfect subtrees are the
-// hashes that come in from the left on the way up (the walk of RFC 9162, section 2.1.3.2). Nothing of the proof is verified: the
+// hashes that come in from the left on the way up (RFC 9162, section 2.1.3.2; on the tree's right edge, all do). Nothing of the proof is verified: the
 // caller compares the root that the tree gets when the leaf is added.
 func peaksBefore(index, size int64, path []tlog.Hash) (*peaks, error) {
 	if index < 0 || index >= size {
@@ -60,14 +60,8 @@ func peaksBefore(index, size int64, path []tlog.Hash) (*peaks, error) {
 	var left []tlog.Hash
 	at, last := index, size-1
 	for _, h := range path {
-		if last == 0 {
-			return nil, fmt.Errorf("the inclusion proof is too long")
-		}
 		if at&1 == 1 || at == last {
 			left = append(left, h)
-			for at&1 == 0 && at != 0 {
-				at, last = at>>1, last>>1
-			}
 		}
 		at, last = at>>1, last>>1
 	}
@@ -90,9 +84,6 @@ func prefixRoot(first, second int64, path []tlog.Hash) (root tlog.Hash, ok bool)
 	for _, h := range path[1:] {
 		if at&1 == 1 || at == last {
 			root = tlog.NodeHash(h, root)
-			for at&1 == 0 && at != 0 {
-				at, last = at>>1, last>>1
-			}
 		}
 		at, last = at>>1, last>>1
 	}

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -68,6 +69,23 @@ func TestReceiptsBroken(t *testing.T) {
 			w.proxy.set(w.log, func(r *http.Request, a *answer) {
 				if r.URL.Query().Get("logIndex") == "4" {
 					a.body = []byte(strings.Replace(string(w.log.entry(t, 1)), `"logIndex":1,"verification"`, `"logIndex":4,"verification"`, 1))
+				}
+			})
+		}},
+		"proved at another place": {func(w *world) []byte { return promise(t, w, 3+5, newEntries(9)[6]) }, KindHidden, none, func(w *world) {
+			w.proxy.set(w.log, func(r *http.Request, a *answer) {
+				if r.URL.Query().Get("logIndex") == "8" {
+					a.body = bytes.Replace(w.log.entry(t, 3+6), []byte(`"logIndex":9`), []byte(`"logIndex":8`), 1)
+				}
+			})
+		}},
+		"proved in another history": {func(w *world) []byte { return promise(t, w, 3+5, hidden) }, KindFork, provable, func(w *world) {
+			e := newEntries(9)
+			e[5] = hidden
+			forked := newRealLog(t, w.key, oldEntries(), e)
+			w.proxy.set(w.log, func(r *http.Request, a *answer) {
+				if r.URL.Query().Get("logIndex") == "8" {
+					a.body = forked.entry(t, 3+5)
 				}
 			})
 		}},

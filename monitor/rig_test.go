@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -500,4 +501,21 @@ func treeAlone(t testing.TB, l *realLog, n int) http.Handler {
 		w.Write(forge.Encode(forge.Object{"treeID": strconv.FormatInt(id, 10), "treeSize": forge.Int(head.Size), "rootHash": head.Root.String(),
 			"signedTreeHead": l.checkpoint(id, head), "inactiveShards": forge.Array{}}))
 	})
+}
+
+// scope is a test within a test: what it starts ends with it.
+type scope struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (s *scope) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
+
+// within calls f and ends what it started: a fuzz target must have nothing in the background.
+func within(t testing.TB, f func(t testing.TB)) {
+	s := &scope{TB: t}
+	f(s)
+	for _, end := range slices.Backward(s.cleanups) {
+		end()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/tallystick/tallystick/verify"
@@ -25,6 +26,8 @@ type Attached struct {
 	Source string
 	// Evidence is what it holds; nil if there is an error. Nothing of it is verified.
 	Evidence *verify.Evidence
+	// Size is how many bytes the evidence was read from.
+	Size int64
 	// Err says why it cannot be read. It is a *verify.Error if that is for what it holds or
 	// how much there is; else the registry did not let us have it.
 	Err error
@@ -49,46 +52,61 @@ const (
 	emptyMediaType = "application/vnd.oci.empty.v1+json"
 )
 
-// Attached returns what is attached to the image: first what is under tags, then what refers to it. What
+// Attached yields what is attached to the image, one by one, as it is read: first what is under tags, then what refers to it. What
 // cannot be read is an element like the others and hides none of them. No element at all
-// means that nothing is attached.
-func (i *Image) Attached(ctx context.Context, kinds Kind) []Attached {
-	var all []Attached
-	if kinds&Signatures != 0 {
-		all = append(all, i.tagged(ctx, ".sig", readSignature)...)
+// means that nothing is attached. Whoever has found what he looks for stops, and nothing more is read.
+func (i *Image) Attached(ctx context.Context, kinds Kind) iter.Seq[Attached] {
+	return func(yield func(Attached) bool) {
+		defer i.remote.free()
+		each := func(a Attached) bool {
+			a.Err = i.remote.quiet(a.Err)
+			return yield(a)
+		}
+		if kinds&Signatures != 0 && !i.tagged(ctx, ".sig", readSignature, each) {
+			return
+		}
+		if kinds&Attestations != 0 && !i.tagged(ctx, ".att", readAttestation, each) {
+			return
+		}
+		i.referrers(ctx, each)
 	}
-	if kinds&Attestations != 0 {
-		all = append(all, i.tagged(ctx, ".att", readAttestation)...)
-	}
-	return append(all, i.referrers(ctx)...)
 }
 
-// tagged reads the layers of the tag that cosign makes from the image's digest.
-func (i *Image) tagged(ctx context.Context, suffix string, read func(part, []byte) (*verify.Evidence, error)) []Attached {
+// tagged reads the layers of the tag that cosign makes from the image's digest. It reports whether to go on.
+func (i *Image) tagged(ctx context.Context, suffix string, read func(part, []byte) (*verify.Evidence, error), yield func(Attached) bool) bool {
 	tag := digestTag(i.Name.DigestStr()) + suffix
 	source := "tag " + tag
-	m, err := i.remote.manifest(ctx, tag)
+	layers, n, err := i.layers(ctx, tag)
 	if isNotFound(err) {
-		return nil
+		return true
 	}
 	if err != nil {
-		return []Attached{{Source: source, Err: err}}
-	}
-	layers, n, err := readParts(m.data, "layers", func(part) bool { return true })
-	if err != nil {
-		return []Attached{{Source: source, Err: err}}
+		return yield(Attached{Source: source, Err: err})
 	}
 	skipped := n - len(layers)
-	all := notRead(source, skipped)
+	if !yieldSkipped(yield, source, skipped) {
+		return false
+	}
 	for at, layer := range layers {
-		a := Attached{Source: fmt.Sprintf("%s, layer %d", source, skipped+at)}
+		a := Attached{Source: fmt.Sprintf("%s, layer %d", source, skipped+at), Size: layer.weight()}
 		var content []byte
 		if content, a.Err = i.remote.blob(ctx, layer.digest, layer.size); a.Err == nil {
 			a.Evidence, a.Err = read(layer, content)
 		}
-		all = append(all, a)
+		if !yield(a) {
+			return false
+		}
 	}
-	return all
+	return true
+}
+
+// layers returns the last MaxAttached layers of a manifest, and how many there are.
+func (i *Image) layers(ctx context.Context, reference string) ([]part, int, error) {
+	m, err := i.remote.manifest(ctx, reference)
+	if err != nil {
+		return nil, 0, err
+	}
+	return readParts(m.data, "layers", func(part) bool { return true })
 }
 
 // readSignature reads a layer of the tag .sig.
@@ -120,26 +138,28 @@ func readAnnotated(layer part, payload []byte) (*verify.Evidence, error) {
 
 // referrers reads the bundles that refer to the image (OCI distribution spec, listing referrers). If a page of the list cannot be
 // read, those on the pages before it are there all the same.
-func (i *Image) referrers(ctx context.Context) []Attached {
+func (i *Image) referrers(ctx context.Context, yield func(Attached) bool) {
 	const source = "referrers"
 	var list referrerList
 	err := i.remote.referrers(ctx, i.Name.DigestStr(), list.read)
 	found, skipped := list.newest()
-	all := notRead(source, skipped)
-	if err != nil {
-		all = append(all, Attached{Source: source, Err: err})
+	if !yieldSkipped(yield, source, skipped) || err != nil && !yield(Attached{Source: source, Err: err}) {
+		return
 	}
 	for _, r := range found {
 		if !isDigest(r.digest) {
-			all = append(all, Attached{Source: source, Err: malformed("the digest of one is not sha256: and 64 hexadecimal digits")})
+			if !yield(Attached{Source: source, Err: malformed("the digest of one is not sha256: and 64 hexadecimal digits")}) {
+				return
+			}
 			continue
 		}
-		e, isBundle, err := i.bundle(ctx, r)
-		if isBundle || err != nil {
-			all = append(all, Attached{"referrer " + r.digest, e, err})
+		a := Attached{Source: "referrer " + r.digest}
+		var isBundle bool
+		a.Evidence, a.Size, isBundle, a.Err = i.bundle(ctx, r)
+		if (isBundle || a.Err != nil) && !yield(a) {
+			return
 		}
 	}
-	return all
 }
 
 // referrerList is a list of referrers, page by page. It keeps MaxAttached of each sort.
@@ -176,37 +196,30 @@ func (l *referrerList) newest() (found []part, skipped int) {
 
 // bundle reads a referrer. One that is no bundle by its layer is none, and no error, if it was not
 // said to be one.
-func (i *Image) bundle(ctx context.Context, referrer part) (e *verify.Evidence, isBundle bool, err error) {
-	m, err := i.remote.manifest(ctx, referrer.digest)
+func (i *Image) bundle(ctx context.Context, referrer part) (e *verify.Evidence, size int64, isBundle bool, err error) {
+	layers, n, err := i.layers(ctx, referrer.digest)
 	if err != nil {
-		return nil, false, err
-	}
-	layers, n, err := readParts(m.data, "layers", func(part) bool { return true })
-	if err != nil {
-		return nil, false, err
+		return nil, 0, false, err
 	}
 	isBundle = strings.HasPrefix(referrer.artifactType, bundleMediaType) || n > 0 && strings.HasPrefix(layers[0].mediaType, bundleMediaType)
 	switch {
 	case !isBundle:
-		return nil, false, nil
+		return nil, 0, false, nil
 	case n != 1 || !strings.HasPrefix(layers[0].mediaType, bundleMediaType):
-		return nil, true, malformed("its manifest has not one layer that is a bundle")
+		return nil, 0, true, malformed("its manifest has not one layer that is a bundle")
 	}
 	content, err := i.remote.blob(ctx, layers[0].digest, layers[0].size)
 	if err != nil {
-		return nil, true, err
+		return nil, 0, true, err
 	}
 	e, err = verify.ParseBundle(content)
-	return e, true, err
+	return e, layers[0].weight(), true, err
 }
 
-// notRead returns an element that says that some were not read, if there are such. Clients
+// yieldSkipped yields an element that says that some were not read, if there are such, and reports whether to go on. Clients
 // append, so the first are the oldest.
-func notRead(source string, skipped int) []Attached {
-	if skipped == 0 {
-		return nil
-	}
-	return []Attached{{Source: source, Err: malformed("there are more than %d: the first %d were not read", MaxAttached, skipped)}}
+func yieldSkipped(yield func(Attached) bool, source string, skipped int) bool {
+	return skipped == 0 || yield(Attached{Source: source, Err: malformed("there are more than %d: the first %d were not read", MaxAttached, skipped)})
 }
 
 func malformed(format string, args ...any) error {

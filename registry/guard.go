@@ -35,6 +35,7 @@ type guard struct {
 	others   *http.Transport // makes connections to other hosts than the registry
 	registry string          // its host and port, as it is called
 	plain    bool            // of the registry TLS is not needed
+	public   bool            // the registry, too, has to be at a public address
 
 	mu       sync.Mutex
 	requests int             // that are left
@@ -59,9 +60,11 @@ func newGuard(registry name.Registry, o Options) *guard {
 		g.others = g.direct.Clone()
 		g.others.DialTLSContext = nil
 		g.others.DialContext = g.dialer().DialContext
-		g.others.DisableKeepAlives = true // they are for this image alone, and nobody closes them
+		// They are for this image alone, and nobody closes them.
+		g.others.DisableKeepAlives, g.others.IdleConnTimeout = !o.Public, 5*time.Second
 	}
-	g.plain = o.AllowHTTP || isLoopback(hostName(g.registry))
+	g.public = o.Public
+	g.plain = !o.Public && (o.AllowHTTP || isLoopback(hostName(g.registry)))
 	return g
 }
 
@@ -93,7 +96,7 @@ func (g *guard) send(r *http.Request) (*http.Response, error) {
 			return g.inner.RoundTrip(r) // which also fails for the error
 		}
 	}
-	if !g.isRegistry(r.URL) {
+	if !g.isRegistry(r.URL) || g.public {
 		return g.others.RoundTrip(r)
 	}
 	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { g.reached(c.Conn.RemoteAddr()) }}
@@ -122,7 +125,7 @@ func (g *guard) dialer() *net.Dialer {
 func (g *guard) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("the registry leads to %s, which is no address", address)
+		return blocked("the registry leads to %s, which is no address", address)
 	}
 	s := scopeOf(to.Addr())
 	g.mu.Lock()
@@ -130,7 +133,7 @@ func (g *guard) control(_ context.Context, _, address string, _ syscall.RawConn)
 	if s == public || s != reserved && g.scopes[s] {
 		return nil
 	}
-	return fmt.Errorf("the registry leads to %s, which is not a public address", to.Addr())
+	return blocked("the registry leads to %s, which is not a public address", to.Addr())
 }
 
 func (g *guard) check(r *http.Request) error {
@@ -142,19 +145,23 @@ func (g *guard) check(r *http.Request) error {
 	host := normal(r.URL.Hostname())
 	itsHost := host == hostName(g.registry) // if perhaps at another port
 	if r.URL.Scheme != "https" && !(r.URL.Scheme == "http" && g.plain && itsHost) {
-		return fmt.Errorf("%s is not to be reached without TLS", origin(r.URL))
+		return blocked("%s is not to be reached without TLS", origin(r.URL))
 	}
-	if g.isRegistry(r.URL) {
-		return nil
+	if (g.public || !itsHost) && !isPublic(host) {
+		return blocked("the registry leads to %s, which is not a public address", origin(r.URL))
 	}
-	if !itsHost && !isPublic(host) {
-		return fmt.Errorf("the registry leads to %s, which is not a public address", origin(r.URL))
-	}
-	if hasCredentials(r) && !g.tokens[hostPort(r.URL)] {
-		return fmt.Errorf("the registry leads to %s, which is not to get credentials", origin(r.URL))
+	if !g.isRegistry(r.URL) && hasCredentials(r) && !g.tokens[hostPort(r.URL)] {
+		return blocked("the registry leads to %s, which is not to get credentials", origin(r.URL))
 	}
 	return nil
 }
+
+// blockedError says that a request was not sent. Nothing of it is the registry's text but a host's name.
+type blockedError struct{ text string }
+
+func (e *blockedError) Error() string { return clip(e.text) }
+
+func blocked(format string, args ...any) error { return &blockedError{fmt.Sprintf(format, args...)} }
 
 // hasCredentials reports whether a request may carry what a Keychain gave: a password, or a
 // refresh token in the body. A bearer token is what a token server gave for one host, and

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,7 +67,7 @@ func TestUnreadableOnes(t *testing.T) {
 			f, layer := good(t, r)
 			r.attachLegacy(f.Digest, ".sig", bad(r), layer, bad(r))
 			i := resolve(t, r.digest(f.Digest), Options{})
-			found := i.Attached(t.Context(), Signatures)
+			found := slices.Collect(i.Attached(t.Context(), Signatures))
 			if len(found) != 3 || found[0].Err == nil || found[2].Err == nil {
 				t.Errorf("found %+v", found)
 			}
@@ -121,7 +122,7 @@ func TestSourcesFail(t *testing.T) {
 				r.only(path, c.answer)
 			}
 			i := resolve(t, r.digest(f.Digest), Options{})
-			found := i.Attached(t.Context(), Signatures|Attestations)
+			found := slices.Collect(i.Attached(t.Context(), Signatures|Attestations))
 			if len(found) != 3 || verified(t, i, f, found) != 1 {
 				t.Fatalf("found %+v", found)
 			}
@@ -146,7 +147,7 @@ func TestEndlessSignatures(t *testing.T) {
 	r.attachLegacy(f.Digest, ".sig", append(layers, layer)...)
 	r.seen()
 	i := resolve(t, r.digest(f.Digest), Options{})
-	found := i.Attached(t.Context(), Signatures)
+	found := slices.Collect(i.Attached(t.Context(), Signatures))
 	if len(found) != MaxAttached+1 || verified(t, i, f, found) != 1 {
 		t.Errorf("%d were read", len(found))
 	}
@@ -174,7 +175,7 @@ func TestEndlessReferrers(t *testing.T) {
 	})
 	r.seen()
 	i := resolve(t, r.digest(f.Digest), Options{})
-	found := i.Attached(t.Context(), Signatures)
+	found := slices.Collect(i.Attached(t.Context(), Signatures))
 	if len(found) != 1+1+MaxAttached || verified(t, i, f, found) != 1 {
 		t.Errorf("%d were found", len(found))
 	}
@@ -213,7 +214,7 @@ func TestEndlessBytes(t *testing.T) {
 				}
 				r.only(fmt.Sprintf(path, of), endless(code))
 				i := resolve(t, r.digest(f.Digest), Options{MaxBytes: 8 << 20})
-				found := i.Attached(t.Context(), Signatures)
+				found := slices.Collect(i.Attached(t.Context(), Signatures))
 				if len(found) == 0 || found[0].Err == nil && found[len(found)-1].Err == nil {
 					t.Errorf("found %+v", found)
 				}
@@ -236,7 +237,7 @@ func TestMaxBytes(t *testing.T) {
 	big := r.layer(make([]byte, 1<<20), map[string]string{annotationSignature: "AAAA"})
 	r.attachLegacy(f.Digest, ".sig", layer, big, big, big, layer)
 	i := resolve(t, r.digest(f.Digest), Options{MaxBytes: 2<<20 + 100000})
-	found := i.Attached(t.Context(), Signatures)
+	found := slices.Collect(i.Attached(t.Context(), Signatures))
 	if n := verified(t, i, f, found); n != 1 || found[4].Err == nil {
 		t.Errorf("%d verify: %+v", n, found)
 	}
@@ -253,13 +254,14 @@ func TestEndlessRedirects(t *testing.T) {
 		http.Redirect(w, req, req.URL.Path, http.StatusTemporaryRedirect)
 	})
 	i := resolve(t, r.digest(f.Digest), Options{})
-	found := i.Attached(t.Context(), Signatures)
+	found := slices.Collect(i.Attached(t.Context(), Signatures))
 	if len(found) != 2 || found[1].Err == nil || verified(t, i, f, found) != 1 {
 		t.Errorf("found %+v", found)
 	}
 	// Whoever asks more often than the limit gets no more, whatever it is.
 	for range maxRequests {
-		i.Attached(t.Context(), Signatures)
+		for range i.Attached(t.Context(), Signatures) {
+		}
 	}
 	if n := len(r.seen()); n > maxRequests+10 {
 		t.Errorf("%d requests", n)
@@ -293,7 +295,7 @@ func TestWrongDigest(t *testing.T) {
 				w.Write(c.sent)
 				return true
 			}
-			found := resolve(t, r.digest(f.Digest), Options{}).Attached(t.Context(), Signatures)
+			found := slices.Collect(resolve(t, r.digest(f.Digest), Options{}).Attached(t.Context(), Signatures))
 			if len(found) != 1 || !errors.As(found[0].Err, new(*verify.Error)) || !strings.Contains(found[0].Err.Error(), "registry: ") {
 				t.Errorf("found %+v", found)
 			}
@@ -307,7 +309,7 @@ func TestWrongSize(t *testing.T) {
 	f, layer := good(t, r)
 	layer["size"] = layer["size"].(int) + 1
 	r.attachLegacy(f.Digest, ".sig", layer)
-	found := resolve(t, r.digest(f.Digest), Options{}).Attached(t.Context(), Signatures)
+	found := slices.Collect(resolve(t, r.digest(f.Digest), Options{}).Attached(t.Context(), Signatures))
 	if len(found) != 1 || found[0].Err == nil {
 		t.Errorf("found %+v", found)
 	}
@@ -330,7 +332,7 @@ func TestMisplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := startRegistry(t)
 			attach(r)
-			found := resolve(t, r.digest(signature.Digest), Options{}).Attached(t.Context(), Signatures|Attestations)
+			found := slices.Collect(resolve(t, r.digest(signature.Digest), Options{}).Attached(t.Context(), Signatures|Attestations))
 			if len(found) != 1 || !errors.As(found[0].Err, new(*verify.Error)) {
 				t.Errorf("found %+v", found)
 			}
@@ -347,7 +349,7 @@ func TestSilentRegistry(t *testing.T) {
 		cancel() // the time is up while it waits
 		<-req.Context().Done()
 	})
-	found := resolve(t, r.digest(f.Digest), Options{}).Attached(ctx, Signatures)
+	found := slices.Collect(resolve(t, r.digest(f.Digest), Options{}).Attached(ctx, Signatures))
 	if len(found) != 2 || !errors.Is(found[0].Err, context.Canceled) || !errors.Is(found[1].Err, context.Canceled) {
 		t.Errorf("found %+v", found)
 	}
@@ -371,7 +373,7 @@ func TestErrorsAreText(t *testing.T) {
 	})
 	_, err := Resolve(t.Context(), r.tag("v1"), Options{})
 	texts := []string{err.Error()}
-	for _, a := range resolve(t, r.digest(f.Digest), Options{}).Attached(t.Context(), Signatures|Attestations) {
+	for a := range resolve(t, r.digest(f.Digest), Options{}).Attached(t.Context(), Signatures|Attestations) {
 		texts = append(texts, a.Source, a.Err.Error())
 	}
 	if len(texts) != 7 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -73,7 +74,7 @@ func TestPages(t *testing.T) {
 				return page{}, false
 			})
 			i := resolve(t, r.digest(f.Digest), Options{})
-			checkFound(t, i.Attached(t.Context(), Signatures), f, i.Artifact())
+			checkFound(t, slices.Collect(i.Attached(t.Context(), Signatures)), f, i.Artifact())
 		})
 	}
 }
@@ -86,7 +87,7 @@ func TestLastPage(t *testing.T) {
 		referrer := r.referrer(f.Digest, readFixture(t, f.Bundle))
 		r.pages(f.Digest, func(query string) (page, bool) { return page{list: listOf(referrer), link: link}, query == "" })
 		i := resolve(t, r.digest(f.Digest), Options{})
-		checkFound(t, i.Attached(t.Context(), Signatures), f, i.Artifact())
+		checkFound(t, slices.Collect(i.Attached(t.Context(), Signatures)), f, i.Artifact())
 	}
 }
 
@@ -148,7 +149,7 @@ func TestHostilePages(t *testing.T) {
 			})
 			r.seen()
 			i := resolve(t, r.digest(f.Digest), Options{})
-			found := i.Attached(t.Context(), Signatures)
+			found := slices.Collect(i.Attached(t.Context(), Signatures))
 			if len(found) != 2 || found[0].Err == nil || !strings.Contains(found[0].Err.Error(), c.want) {
 				t.Fatalf("found %+v, which do not say %q", found, c.want)
 			}
@@ -184,7 +185,7 @@ func TestLongPages(t *testing.T) {
 		return page{list: listOf(referrer)}, true
 	})
 	i := resolve(t, r.digest(f.Digest), Options{})
-	found := i.Attached(t.Context(), Signatures)
+	found := slices.Collect(i.Attached(t.Context(), Signatures))
 	if len(found) != 1+MaxAttached || !strings.Contains(found[0].Err.Error(), "the first 57 were not read") {
 		t.Fatalf("%d were found: %v", len(found), found[0].Err)
 	}

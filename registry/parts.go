@@ -17,6 +17,15 @@ type part struct {
 	annotations  map[string]string // those with names that begin like cosign's
 }
 
+// weight is how many bytes are read for a layer: its content, and its annotations.
+func (p *part) weight() int64 {
+	n := p.size
+	for _, value := range p.annotations {
+		n += int64(len(value))
+	}
+	return n
+}
+
 // readParts reads a manifest and returns the last MaxAttached of those of its parts that are wanted, and how
 // many of these there are. in is the member that has them: "layers" or "manifests". Memory is bounded by the
 // number of parts that are returned, and the parts keep data.

@@ -40,6 +40,12 @@ type Options struct {
 	AllowHTTP bool
 	// MaxBytes bounds all answers together; 0 stands for the constant MaxBytes.
 	MaxBytes int64
+	// Public is for a registry that a stranger named, and not the user: it has to be at a public address and to speak TLS, whatever
+	// AllowHTTP says, and errors tell nothing of what it answered but the status.
+	Public bool
+	// Room, if it is not nil, is asked before an answer takes up memory, about so many bytes: to wait until there is room, or to refuse. What
+	// it returns is called when the answer is not needed any more. An image holds one room at a time.
+	Room func(ctx context.Context, bytes int64) (free func(), err error)
 }
 
 // Image is an image whose digest is known. It is for one goroutine, and for one verdict: the limits are
@@ -60,6 +66,7 @@ func Resolve(ctx context.Context, ref name.Reference, o Options) (*Image, error)
 		i.Name = ref
 	case name.Tag:
 		m, err := i.remote.manifest(ctx, ref.TagStr())
+		i.remote.free()
 		if err != nil {
 			return nil, fmt.Errorf("looking up %s: %w", ref.Name(), err)
 		}
@@ -67,7 +74,7 @@ func Resolve(ctx context.Context, ref name.Reference, o Options) (*Image, error)
 		case types.OCIManifestSchema1, types.OCIImageIndex, types.DockerManifestSchema2, types.DockerManifestList:
 			i.Name = ref.Context().Digest(m.digest)
 		default:
-			return nil, fmt.Errorf("looking up %s: it is neither an image nor an index, but of type %q", ref.Name(), clip(m.mediaType))
+			return nil, fmt.Errorf("looking up %s: %w", ref.Name(), i.remote.quiet(fmt.Errorf("it is neither an image nor an index, but of type %q", clip(m.mediaType))))
 		}
 	default:
 		return nil, fmt.Errorf("%v is neither a tag nor a digest", ref)

@@ -314,10 +314,10 @@ func TestAttached(t *testing.T) {
 			if f.PredicateType != "" {
 				kind = Attestations
 			}
-			checkFound(t, i.Attached(t.Context(), kind), f, i.Artifact())
+			checkFound(t, slices.Collect(i.Attached(t.Context(), kind)), f, i.Artifact())
 			if f.Bundle == "" {
 				other := resolve(t, r.digest(f.Digest), Options{})
-				if got := other.Attached(t.Context(), Signatures|Attestations&^kind); kind == Attestations && len(got) != 0 {
+				if got := slices.Collect(other.Attached(t.Context(), Signatures|Attestations&^kind)); kind == Attestations && len(got) != 0 {
 					t.Errorf("an attestation is found among signatures: %v", got)
 				}
 			}
@@ -349,14 +349,14 @@ func TestReferrers(t *testing.T) {
 			r := startRegistry(t)
 			r.attachBundle(f.Digest, artifactType, bundle)
 			i := resolve(t, r.digest(f.Digest), Options{})
-			checkFound(t, i.Attached(t.Context(), Signatures), f, i.Artifact())
+			checkFound(t, slices.Collect(i.Attached(t.Context(), Signatures)), f, i.Artifact())
 		})
 	}
 	t.Run("API", func(t *testing.T) {
 		r := startRegistry(t, ggcr.WithReferrersSupport(true)) // which writes the config's media type
 		r.referrer(f.Digest, bundle)
 		i := resolve(t, r.digest(f.Digest), Options{})
-		checkFound(t, i.Attached(t.Context(), Signatures), f, i.Artifact())
+		checkFound(t, slices.Collect(i.Attached(t.Context(), Signatures)), f, i.Artifact())
 	})
 	t.Run("API, and a charset", func(t *testing.T) {
 		r := startRegistry(t)
@@ -366,7 +366,7 @@ func TestReferrers(t *testing.T) {
 			fmt.Fprintf(w, `{"manifests":[{"digest":%q,"artifactType":%q}]}`, referrer, bundleType)
 		})
 		i := resolve(t, r.digest(f.Digest), Options{})
-		checkFound(t, i.Attached(t.Context(), Signatures), f, i.Artifact())
+		checkFound(t, slices.Collect(i.Attached(t.Context(), Signatures)), f, i.Artifact())
 	})
 	t.Run("not bundles", func(t *testing.T) {
 		r := startRegistry(t)
@@ -376,7 +376,7 @@ func TestReferrers(t *testing.T) {
 			w.Header().Set("Content-Type", indexType)
 			fmt.Fprintf(w, `{"manifests":[{"digest":%q,"artifactType":""}]}`, sbom)
 		})
-		if got := resolve(t, r.digest(f.Digest), Options{}).Attached(t.Context(), Signatures); len(got) != 0 {
+		if got := slices.Collect(resolve(t, r.digest(f.Digest), Options{}).Attached(t.Context(), Signatures)); len(got) != 0 {
 			t.Errorf("other referrers are reported: %+v", got)
 		}
 	})
@@ -386,7 +386,7 @@ func TestReferrers(t *testing.T) {
 func TestNothingAttached(t *testing.T) {
 	r := startRegistry(t)
 	digest := r.manifest("v1", map[string]any{"layers": []any{}})
-	if got := resolve(t, r.tag("v1"), Options{}).Attached(t.Context(), Signatures|Attestations); len(got) != 0 {
+	if got := slices.Collect(resolve(t, r.tag("v1"), Options{}).Attached(t.Context(), Signatures|Attestations)); len(got) != 0 {
 		t.Errorf("found %+v", got)
 	}
 	want := []string{"GET /v2/", "GET /v2/test/app/manifests/v1", "GET /v2/test/app/manifests/" + digestTag(digest) + ".sig",
@@ -418,7 +418,7 @@ func TestTagIsResolvedOnce(t *testing.T) {
 		t.Fatalf("resolved to %v, not the digest of what came, %s", i.Artifact(), f.Digest)
 	}
 	for range 2 {
-		checkFound(t, i.Attached(t.Context(), Signatures), f, i.Artifact())
+		checkFound(t, slices.Collect(i.Attached(t.Context(), Signatures)), f, i.Artifact())
 	}
 	if answers != 1 {
 		t.Errorf("the tag was looked up %d times", answers)

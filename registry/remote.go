@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/tallystick/tallystick/verify"
 )
 
 // manifestTypes are the manifests that are asked for.
@@ -32,10 +34,30 @@ type remote struct {
 	keychain   authn.Keychain
 	guard      *guard
 	client     *http.Client // nil before the handshake
+	public     bool         // Options.Public
+	room       func(ctx context.Context, bytes int64) (free func(), err error)
+	taken      func() // gives back the room of what was read last; nil if there is none
 }
 
 func newRemote(repository name.Repository, o Options) remote {
-	return remote{repository: repository, keychain: o.Keychain, guard: newGuard(repository.Registry, o)}
+	return remote{repository: repository, keychain: o.Keychain, guard: newGuard(repository.Registry, o), public: o.Public, room: o.Room}
+}
+
+// take makes room for the next answer, of up to that many bytes. The one before it is not needed any more: what is kept of it is small.
+func (r *remote) take(ctx context.Context, bytes int64) (err error) {
+	r.free()
+	if r.room != nil {
+		r.taken, err = r.room(ctx, bytes)
+	}
+	return err
+}
+
+// free gives back the room of what was read last.
+func (r *remote) free() {
+	if r.taken != nil {
+		r.taken()
+		r.taken = nil
+	}
 }
 
 // connect finds out how the registry wants to be talked to: with TLS or not, and with
@@ -169,10 +191,14 @@ func (r *remote) blob(ctx context.Context, digest string, size int64) ([]byte, e
 func (r *remote) get(ctx context.Context, what, reference, query, accept string, limit int64) ([]byte, http.Header, error) {
 	data, h, err := r.fetch(ctx, what, reference, query, accept, limit)
 	if err != nil {
-		return nil, nil, &remoteError{err}
+		return nil, nil, r.quiet(&remoteError{err})
 	}
 	return data, h, nil
 }
+
+// weight is about how many times its size an answer takes in memory: as it is read, and with what it is parsed to and
+// verified by.
+const weight = 4
 
 // url is where something is.
 func (r *remote) url(what, reference, query string) *url.URL {
@@ -203,12 +229,23 @@ func (r *remote) fetch(ctx context.Context, what, reference, query, accept strin
 	if err := transport.CheckError(answer, http.StatusOK); err != nil {
 		return nil, nil, err
 	}
+	tooLong := func() error { return malformed("%s/%s has more than %d bytes", what, reference, limit) }
+	if answer.ContentLength > limit {
+		return nil, nil, tooLong()
+	}
+	most := limit
+	if answer.ContentLength >= 0 {
+		most = answer.ContentLength
+	}
+	if err := r.take(ctx, weight*most); err != nil {
+		return nil, nil, err
+	}
 	data, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
 	if err != nil {
 		return nil, nil, err
 	}
 	if int64(len(data)) > limit {
-		return nil, nil, malformed("%s/%s has more than %d bytes", what, reference, limit)
+		return nil, nil, tooLong()
 	}
 	return data, answer.Header, nil
 }
@@ -218,6 +255,33 @@ type remoteError struct{ err error }
 
 func (e *remoteError) Error() string { return clip(e.err.Error()) }
 func (e *remoteError) Unwrap() error { return e.err }
+
+// quiet hides what a registry that a stranger named wrote into an error: who may name any host does not get to read what it
+// answers. Its class and its causes remain.
+func (r *remote) quiet(err error) error {
+	if !r.public || err == nil || errors.As(err, new(*quietError)) {
+		return err
+	}
+	return &quietError{err}
+}
+
+type quietError struct{ err error }
+
+func (e *quietError) Unwrap() error { return e.err }
+
+func (e *quietError) Error() string {
+	var answered *transport.Error
+	var own *blockedError
+	switch {
+	case errors.As(e.err, &own):
+		return own.Error()
+	case errors.As(e.err, &answered):
+		return fmt.Sprintf("the registry answered with status %d", answered.StatusCode)
+	case errors.As(e.err, new(*verify.Error)):
+		return "what the registry sent is not in order"
+	}
+	return "the registry cannot be reached, or does not answer as registries do"
+}
 
 // clip returns text of strangers, not long, in one line, and without what a terminal would obey.
 func clip(s string) string {

@@ -6,8 +6,8 @@ import (
 )
 
 // Cache remembers verdicts: the results of up to a number of successful
-// verifications, by the digests of evidence, artifact, trust and policy. Those with a statement of more than 256 KiB
-// are not remembered. It may be shared by verifiers and used by many goroutines.
+// verifications, by the digests of evidence, artifact, trust and policy. Those with a predicate of more than 4 KiB
+// are not remembered, so that one takes at most about 16 KB. It may be shared by verifiers and used by many goroutines.
 type Cache struct {
 	size int
 
@@ -18,7 +18,7 @@ type Cache struct {
 
 // maxCachedStatement is the largest predicate and subject name together, in bytes, of a result that is remembered: they are what
 // can be large in a result.
-const maxCachedStatement = 256 << 10
+const maxCachedStatement = 4 << 10
 
 type cached struct {
 	key    [32]byte

@@ -66,6 +66,10 @@ type PublicKey struct {
 	// PEM is the key ("PUBLIC KEY").
 	PEM []byte
 	// Valid is when it may have signed. If it is not open at both ends, a proof of the time is needed.
+	//
+	// Logs and timestamp authorities prove that a signature was there at a time, not that it was made then. So End is hard: what they saw
+	// before it was signed before it. Start is not: whoever has an older signature can have it logged or timestamped again, and
+	// it passes.
 	Valid Window
 }
 

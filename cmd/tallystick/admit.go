@@ -27,9 +27,11 @@ type admitCmd struct {
 	AllowHTTPRegistry bool          `name:"allow-http-registry" group:"network" help:"Read from registries without TLS. (From a registry on this machine they always may be.)"`
 	WebhookTimeout    time.Duration `name:"webhook-timeout" default:"10s" group:"timeouts" help:"How long callers of a webhook wait that do not say it; API servers say it. The answer comes within 80 % of it."`
 	ProviderTimeout   time.Duration `name:"provider-timeout" default:"3s" group:"timeouts" help:"How long Gatekeeper waits (spec.timeout of its Provider)."`
-	MaxRequests       int           `name:"max-requests" default:"256" group:"limits" help:"Most requests that are answered at once."`
-	MaxChecks         int           `name:"max-checks" default:"32" group:"limits" help:"Most images that are verified at once."`
+	MaxRequests       int           `name:"max-requests" default:"128" group:"limits" help:"Most requests that are answered at once; for one namespace, a quarter."`
+	MaxChecks         int           `name:"max-checks" default:"32" group:"limits" help:"Most images that are read from registries at once; for one namespace, and of one registry, a quarter."`
 	MaxImages         int           `name:"max-images" default:"64" group:"limits" help:"Most images of one object."`
+	MaxCheckBytes     size          `name:"max-check-bytes" default:"128MiB" group:"limits" help:"About how much memory images that are being read take; for one namespace, and of one registry, half."`
+	MaxBodyBytes      size          `name:"max-body-bytes" default:"64MiB" group:"limits" help:"How much memory requests that are being read take."`
 	MaxImageBytes     size          `name:"max-image-bytes" default:"32MiB" group:"limits" help:"Most that is read of an image's signatures."`
 	ShutdownTimeout   time.Duration `name:"shutdown-timeout" default:"30s" group:"timeouts" help:"How long requests under way may take after SIGTERM."`
 	LogFormat         string        `name:"log-format" default:"text" enum:"text,json" group:"output" help:"Form of log lines: text or json."`
@@ -40,7 +42,7 @@ type admitCmd struct {
 func (*admitCmd) Help() string {
 	return `It answers over HTTPS: /mutate, a mutating webhook, which replaces tags by the digests that were verified; /validate, a validating webhook, which denies images without a digest and verifies the others; /gatekeeper/verify and /gatekeeper/pin, for Gatekeeper as an external data provider. Verification is offline: the log is not asked, and registries are asked for digests and for what is attached to an image.
 
-Every error denies. The policy and the files that it names are read again every few seconds; a new one that is broken is not used, and said in the log and the metric tallystick_admission_policy_broken. --check reads them before you use them. deploy/kubernetes has an example of the policy and of what a cluster needs.`
+Every error denies. The policy and the files that it names are read again every few seconds, and used when they stay the same for a second; a new one that is broken is not used, and said in the log and the metric tallystick_admission_policy_broken. --check reads them before you use them. deploy/kubernetes has an example of the policy and of what a cluster needs.`
 }
 
 // reloadEvery is how often the files are looked at.
@@ -54,6 +56,7 @@ func (c *admitCmd) check() error {
 	for name, n := range map[string]int64{
 		"webhook-timeout": int64(c.WebhookTimeout), "provider-timeout": int64(c.ProviderTimeout), "shutdown-timeout": int64(c.ShutdownTimeout),
 		"max-requests": int64(c.MaxRequests), "max-checks": int64(c.MaxChecks), "max-images": int64(c.MaxImages), "max-image-bytes": int64(c.MaxImageBytes),
+		"max-check-bytes": int64(c.MaxCheckBytes), "max-body-bytes": int64(c.MaxBodyBytes),
 	} {
 		if n <= 0 {
 			return fmt.Errorf("--%s must be more than 0", name)
@@ -74,8 +77,12 @@ func (c *admitCmd) Run(ctx context.Context, p *program) error {
 	}
 	common := c.settings()
 	logger := common.logger(p.Stderr)
-	policies := newPolicyFile(c.Policy, logger)
-	policy, err := policies.load()
+	policies := newPolicyFile(c.Policy, p.Settle, logger)
+	load := policies.load
+	if c.Check {
+		load = func(context.Context) (*admission.Policy, error) { return policies.read() }
+	}
+	policy, err := load(ctx)
 	if err != nil {
 		return fmt.Errorf("the policy %s: %w", c.Policy, err)
 	}
@@ -92,7 +99,8 @@ func (c *admitCmd) Run(ctx context.Context, p *program) error {
 		Policy: policy, Warn: c.Mode == "warn",
 		Transport: registries.Transport, Keychain: c.keychain(), AllowHTTP: c.AllowHTTPRegistry,
 		Timeout: c.WebhookTimeout, ProviderTimeout: c.ProviderTimeout,
-		Limits: admission.Limits{Requests: c.MaxRequests, Checks: c.MaxChecks, Images: c.MaxImages, ImageBytes: int64(c.MaxImageBytes)},
+		Limits: admission.Limits{Requests: c.MaxRequests, Checks: c.MaxChecks, Images: c.MaxImages, ImageBytes: int64(c.MaxImageBytes),
+			CheckBytes: int64(c.MaxCheckBytes), Bodies: int64(c.MaxBodyBytes)},
 		Logger: logger, Metrics: metrics, HideMetrics: c.MetricsListen != "",
 	})
 	if err != nil {
@@ -137,7 +145,7 @@ func (c *admitCmd) Run(ctx context.Context, p *program) error {
 	go func() {
 		defer close(done)
 		c.follow(ctx, p, func(forced bool) {
-			policies.follow(server)
+			policies.follow(ctx, server)
 			clients.follow()
 			if forced {
 				cert.again()

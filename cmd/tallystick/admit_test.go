@@ -9,8 +9,10 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +26,8 @@ import (
 
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tallystick/tallystick/admission"
 )
 
 // admitting is `tallystick admit` in this process.
@@ -79,7 +83,7 @@ func startAdmit(t *testing.T, policy string, args ...string) *admitting {
 	path := a.write("policy.yaml", policy)
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
-	p := program{Stdout: io.Discard, Stderr: w, Hangup: a.hangup}
+	p := program{Stdout: io.Discard, Stderr: w, Hangup: a.hangup, Settle: time.Millisecond}
 	done := make(chan int, 1)
 	go func() {
 		defer w.Close()
@@ -246,6 +250,68 @@ func TestAdmit(t *testing.T) {
 	}
 	if log := a.logged(); !strings.Contains(log, "decision=denied") || !strings.Contains(log, "decision=admitted") {
 		t.Error(log)
+	}
+}
+
+// A policy that is being written is often a policy, and a weaker one. It is used when it has stayed the same, at the start and later.
+func TestAdmitPolicySettles(t *testing.T) {
+	a := &admitting{t: t, dir: t.TempDir()}
+	a.write("trusted-root.json", string(readFile(t, verifyFixture{}.path("trusted_root.json"))))
+	good := admitPolicy(t, &imageRegistry{host: "example.com"}, []byte(foreignP256))
+	half := strings.Replace(good, "test/*", "**", 1)
+	path := a.write("policy.yaml", half)
+	newFile := func(settled func()) *policyFile {
+		f := newPolicyFile(path, time.Hour, slog.New(slog.DiscardHandler))
+		f.wait = func(context.Context, time.Duration) { settled() }
+		return f
+	}
+	server := func(f *policyFile) *admission.Server {
+		p, err := f.load(t.Context())
+		if err != nil || p.Digest() != f.current {
+			t.Fatal(err)
+		}
+		s, err := admission.New(admission.Config{Policy: p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	whole := func() [32]byte {
+		a.write("policy.yaml", good)
+		p, err := newFile(func() {}).read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Digest()
+	}()
+	a.write("policy.yaml", half)
+	var f *policyFile
+	f = newFile(func() { a.write("policy.yaml", good) })
+	s := server(f)
+	if f.current != whole {
+		t.Error("half a policy was used at the start")
+	}
+	for _, first := range []string{half, "rules: ["} {
+		a.write("policy.yaml", first)
+		if f.follow(t.Context(), s); f.current != whole || f.broken.last != "" {
+			t.Errorf("half a policy was used, or complained about: %s", f.broken.last)
+		}
+	}
+	f.wait = func(context.Context, time.Duration) {}
+	a.write("policy.yaml", half)
+	if f.follow(t.Context(), s); f.current == whole {
+		t.Error("a policy that stays is not used")
+	}
+	n := 0
+	f = newFile(func() { n++; a.write("policy.yaml", good+strings.Repeat("#", n)) })
+	if _, err := f.load(t.Context()); !errors.Is(err, errUnsettled) || n != maxLooks {
+		t.Errorf("after %d looks: %v", n, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	f = newPolicyFile(path, time.Hour, slog.New(slog.DiscardHandler))
+	if _, err := f.load(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("it waits when the program ends: %v", err)
 	}
 }
 
@@ -422,7 +488,9 @@ func TestKubernetesManifests(t *testing.T) {
 		case "Service":
 			service, namespace = member(d, "metadata", "name").(string), member(d, "metadata", "namespace").(string)
 		case "Certificate":
-			dnsName = member(d, "spec", "dnsNames", 0).(string)
+			if member(d, "spec", "isCA") != true {
+				dnsName = member(d, "spec", "dnsNames", 0).(string)
+			}
 		case "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding":
 			t.Errorf("there is a %s", d["kind"])
 		}
@@ -455,10 +523,14 @@ func TestKubernetesManifests(t *testing.T) {
 			t.Errorf("%s can be switched off by a label", d["kind"])
 		}
 		resources := fmt.Sprint(member(w, "rules"))
-		for _, want := range []string{"pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "cronjobs"} {
+		for _, want := range []string{"pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"} {
 			if !strings.Contains(resources, want) {
 				t.Errorf("%s: %s is not asked about", d["kind"], want)
 			}
+		}
+		// A ReplicaSet that is not as its Deployment has it is made again and again.
+		if strings.Contains(resources, "replicasets") || strings.Contains(resources, "*") {
+			t.Errorf("%s is asked about %s", d["kind"], resources)
 		}
 		if allowed, text := a.ask(path, "quay.io/x@"+f.Digest); allowed {
 			t.Error(text)

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/tallystick/tallystick/admission"
 	"github.com/tallystick/tallystick/sig"
@@ -13,20 +17,23 @@ import (
 	"github.com/tallystick/tallystick/verify/timestamp"
 )
 
-// cachedVerdicts is how many verifications an admission server remembers. One takes a few KB.
-const cachedVerdicts = 8192
+// cachedVerdicts is how many verifications an admission server remembers. One takes some KB, of which up to 4 are a predicate (see
+// verify.Cache), and with the certificate and the witnesses at most about 16: 32 MiB in all.
+const cachedVerdicts = 2048
 
 // policyFile is a policy that follows its file, and the files that it names.
 type policyFile struct {
 	path    string
 	options admission.PolicyOptions
+	settle  time.Duration
+	wait    func(context.Context, time.Duration)
 	current [32]byte // digest of the one in force
 	broken  followed
 }
 
 // newPolicyFile returns the policy of that file. Paths in it are relative to the file's directory.
-func newPolicyFile(path string, logger *slog.Logger) *policyFile {
-	return &policyFile{path: path, broken: followed{logger: logger}, options: admission.PolicyOptions{
+func newPolicyFile(path string, settle time.Duration, logger *slog.Logger) *policyFile {
+	return &policyFile{path: path, settle: cmp.Or(settle, time.Second), wait: wait, broken: followed{logger: logger}, options: admission.PolicyOptions{
 		Read: func(name string, limit int64) ([]byte, error) {
 			if !filepath.IsAbs(name) {
 				name = filepath.Join(filepath.Dir(path), name)
@@ -37,13 +44,42 @@ func newPolicyFile(path string, logger *slog.Logger) *policyFile {
 	}}
 }
 
+// maxLooks is how often the policy is looked at, at the start, for it to settle.
+const maxLooks = 10
+
 // load reads the policy for the first time.
-func (f *policyFile) load() (*admission.Policy, error) {
-	p, err := f.read()
-	if err == nil {
-		f.current = p.Digest()
+func (f *policyFile) load(ctx context.Context) (p *admission.Policy, err error) {
+	for range maxLooks {
+		if p, err = f.settled(ctx); err == nil {
+			f.current = p.Digest()
+		}
+		if !errors.Is(err, errUnsettled) {
+			return p, err
+		}
 	}
-	return p, err
+	return nil, err
+}
+
+var errUnsettled = errors.New("its files are being changed")
+
+// settled reads the policy. One that is not in force has to be the same in two looks: a file that is being written is, up to
+// there, often a policy too, and one that demands less.
+func (f *policyFile) settled(ctx context.Context) (*admission.Policy, error) {
+	first, firstErr := f.read()
+	if firstErr == nil && first.Digest() == f.current {
+		return first, nil
+	}
+	if f.wait(ctx, f.settle); ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	p, err := f.read()
+	switch {
+	case firstErr != nil && err != nil:
+		return nil, err
+	case firstErr != nil || err != nil || p.Digest() != first.Digest():
+		return nil, errUnsettled
+	}
+	return p, nil
 }
 
 func (f *policyFile) read() (*admission.Policy, error) {
@@ -54,10 +90,21 @@ func (f *policyFile) read() (*admission.Policy, error) {
 	return admission.ParsePolicy(data, f.options)
 }
 
+// wait waits until then, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
 // follow reads the policy again, and hands it to the server if it is another one. One that cannot be read
-// changes nothing.
-func (f *policyFile) follow(s *admission.Server) {
-	p, err := f.read()
+// changes nothing; one that is being written is for the next time.
+func (f *policyFile) follow(ctx context.Context, s *admission.Server) {
+	p, err := f.settled(ctx)
+	if errors.Is(err, errUnsettled) || ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		if f.broken.complain("the policy cannot be read again; the one before it stays in use", err) {
 			s.PolicyBroken()

@@ -1,7 +1,8 @@
 // Command tallystick runs a transparency log and looks after it.
 //
 // Exit codes: 0, done; 1, failed; 2, wrong flags or settings, nothing was tried;
-// 3, check found damage, or something that was to be proved does not hold.
+// 3, check found damage, the monitor something to tell, or something that was to
+// be proved does not hold.
 //
 // This is the only place that reads flags, the environment and the configuration
 // file. Everything below gets typed values.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
@@ -21,6 +22,7 @@ const (
 	exitUsage   = 2
 	exitDamage  = 3 // check found damage
 	exitRefused = 3 // something was to be proved, and does not hold (see refused)
+	exitAlerts  = 3 // monitor --once found something
 )
 
 // program is the whole program as a value: what it takes from the process, so that
@@ -29,6 +31,8 @@ type program struct {
 	Env            map[string]string
 	Stdout, Stderr io.Writer
 	Hangup         <-chan os.Signal // asks serve to read its TLS certificate again; may be nil
+	// Settle is for how long a policy of admit has to stay as it is before it is used; 0 stands for a second.
+	Settle time.Duration
 }
 
 // commands is the command line.
@@ -42,6 +46,7 @@ type commands struct {
 	Proof       proofCmd                  `cmd:"" help:"Prove that a log holds an entry, or extends what it was."`
 	Log         logCmd                    `cmd:"" help:"Print the state of a log, and hold it to what was seen before."`
 	Verify      verifyCmd                 `cmd:"" help:"Verify a signature or attestation, offline."`
+	Monitor     monitorCmd                `cmd:"" help:"Watch logs: that they do not rewrite their past, and what is signed in them."`
 	Admit       admitCmd                  `cmd:"" help:"Run an admission server for Kubernetes: only images whose signatures a log holds may run."`
 	Check       checkCmd                  `cmd:"" help:"Read a whole log again and compare everything with everything."`
 	Migrate     migrateCmd                `cmd:"" help:"Bring the database's schema up to date; serve does it too."`
@@ -64,6 +69,7 @@ func groups() []kong.Group {
 		{Key: "network", Title: "Network:"},
 		{Key: "material", Title: "Trust material that clients get:"},
 		{Key: "policy", Title: "What is accepted:"},
+		{Key: "monitor", Title: "Monitor:"},
 		{Key: "limits", Title: "Limits:"},
 		{Key: "timeouts", Title: "Timeouts:"},
 		{Key: "output", Title: "Output:"},
@@ -100,6 +106,8 @@ func (p *program) Run(ctx context.Context, args []string) (code int) {
 		return exitOK
 	case errors.Is(err, errDamage):
 		return exitDamage
+	case errors.Is(err, errAlerts):
+		return exitAlerts
 	}
 	// Strangers wrote a part of it, servers say.
 	fmt.Fprintf(p.Stderr, "tallystick: %s\n", cleanLines(err.Error()))

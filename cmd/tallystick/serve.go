@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -96,6 +97,8 @@ type service struct {
 	url       string
 	trust     verify.Material // the authorities beside the log
 	signing   []byte          // the signing config
+	rules     *rulesFile      // of the monitor; nil if there is none
+	watch     *watch          // the monitor; nil if there is none
 	tuf       fs.FS           // the TUF repository; nil if there is none
 	unguarded int64           // size of the tree at a start that found no high-water mark; else 0
 
@@ -139,6 +142,11 @@ func (s *service) start(ctx context.Context, src *sources) error {
 	if err := s.openMaterial(); err != nil {
 		return err
 	}
+	if s.settings.Monitor != "" {
+		if s.rules, err = s.program.readOwnRules(s.settings.Monitor); err != nil {
+			return err
+		}
+	}
 	mark, err := s.openDataDir()
 	if err != nil {
 		return err
@@ -152,6 +160,9 @@ func (s *service) start(ctx context.Context, src *sources) error {
 		return err
 	}
 	if err := s.openLog(ctx, store, mark); err != nil {
+		return err
+	}
+	if err := s.openMonitor(); err != nil {
 		return err
 	}
 	return s.answer(ctx, store)
@@ -341,6 +352,9 @@ func (s *service) answer(ctx context.Context, store storage.Store) error {
 		Registry:            s.registry,
 		HideMetrics:         set.MetricsListen != "",
 	}
+	if s.watch != nil {
+		config.Monitor = s.watch
+	}
 	api, err := server.New(config)
 	if err != nil {
 		return err
@@ -375,8 +389,13 @@ func (s *serveSettings) url(a net.Addr) string {
 // run answers requests until ctx ends. Whatever was accepted by then is answered.
 func (s *service) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
 	defer cancel()
-	go s.followHangup(ctx)
+	all.Go(func() { s.followHangup(ctx) })
+	if s.watch != nil {
+		all.Go(func() { s.watch.run(ctx) })
+	}
 	return s.endpoints.serve(ctx)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -78,38 +79,65 @@ func TestTwoServersInOneProcess(t *testing.T) {
 	}
 }
 
-// Every metric that the alert rules speak of is one that a server has, before anything happened.
+// Every metric that the alert rules and the dashboard speak of is one that a server, an admission server or a monitor has, before
+// anything happened.
 func TestAlertRules(t *testing.T) {
 	url, end := serveInMemory(t)
 	defer end()
 	fetch(t, url+"/ping")
 	a := startAdmit(t, admitPolicy(t, &imageRegistry{host: "127.0.0.1:1"}, []byte(foreignP256)))
-	metrics := fetch(t, url+"/metrics") + fetch(t, "http://"+a.private+"/metrics")
-	data, err := os.ReadFile(filepath.Join("..", "..", "deploy", "alerts.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := startMonitor(t, url)
+	metrics := fetch(t, url+"/metrics") + fetch(t, "http://"+a.private+"/metrics") + fetch(t, m.metrics)
 	var rules struct {
 		Groups []struct {
 			Rules []struct{ Alert, Expr string }
 		}
 	}
-	if err := yaml.Unmarshal(data, &rules); err != nil {
+	if err := yaml.Unmarshal(readFile(t, filepath.Join("..", "..", "deploy", "alerts.yaml")), &rules); err != nil {
 		t.Fatal(err)
 	}
 	seen := 0
-	for _, g := range rules.Groups {
-		for _, r := range g.Rules {
-			for _, name := range regexp.MustCompile(`\b(tallystick|rekor)_[a-z_]+`).FindAllString(r.Expr, -1) {
-				seen++
-				if !regexp.MustCompile(`(?m)^` + name + `[ {]`).MatchString(metrics) {
-					t.Errorf("%s: there is no metric %s", r.Alert, name)
-				}
+	check := func(what, expr string) {
+		for _, name := range regexp.MustCompile(`\b(tallystick|rekor)_[a-z_]+`).FindAllString(expr, -1) {
+			seen++
+			if !regexp.MustCompile(`(?m)^` + name + `[ {]`).MatchString(metrics) {
+				t.Errorf("%s: there is no metric %s", what, name)
 			}
 		}
 	}
-	if seen < 12 {
-		t.Errorf("only %d metrics were found in the rules", seen)
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			check(r.Alert, r.Expr)
+		}
+	}
+	var board struct {
+		Templating struct {
+			List []struct{ Name, Query string }
+		}
+		Panels []struct {
+			ID      int
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(readFile(t, filepath.Join("..", "..", "deploy", "grafana", "tallystick.json")), &board); err != nil {
+		t.Fatal(err)
+	}
+	places := map[int]bool{}
+	for _, v := range board.Templating.List {
+		check("variable "+v.Name, v.Query)
+	}
+	for _, p := range board.Panels {
+		if places[p.ID] {
+			t.Errorf("two panels have the ID %d", p.ID)
+		}
+		places[p.ID] = true
+		for _, target := range p.Targets {
+			check("panel "+p.Title, target.Expr)
+		}
+	}
+	if seen < 40 {
+		t.Errorf("only %d metrics were found", seen)
 	}
 }
 

@@ -54,6 +54,9 @@ type serveSettings struct {
 	AllowKinds   []string `name:"allow-kinds" placeholder:"KIND" default:"${kinds}" group:"policy" help:"Kinds of entries that are accepted; by default all that this program can check."`
 	V1Duplicates string   `name:"v1-duplicates" default:"existing" enum:"existing,conflict" group:"policy" help:"Answer to an entry that is in the log already: existing (201 with that entry) or conflict (409, as Rekor does)."`
 
+	Monitor         string        `name:"monitor" placeholder:"FILE" group:"monitor" help:"Rules (YAML) for a monitor inside the server: what to look for in its own log, and whom to tell. See tallystick monitor."`
+	MonitorInterval time.Duration `name:"monitor-interval" default:"10s" group:"monitor" help:"How long that monitor waits between rounds."`
+
 	MaxBody          size `name:"max-body" default:"4MiB" group:"limits" help:"Largest request body; a larger one is refused with 413."`
 	MaxAttestation   size `name:"max-attestation" default:"1MiB" group:"limits" help:"Largest attestation that is kept; an entry with a larger one is logged without it."`
 	MaxSearchResults int  `name:"max-search-results" default:"10000" group:"limits" help:"Most entries that one search returns."`
@@ -120,6 +123,7 @@ func (s *serveSettings) check() error {
 		"max-body": int64(s.MaxBody), "max-search-results": int64(s.MaxSearchResults), "queue-limit": int64(s.QueueLimit),
 		"read-header-timeout": int64(s.ReadHeaderTimeout), "body-timeout": int64(s.BodyTimeout), "request-timeout": int64(s.RequestTimeout), "write-timeout": int64(s.WriteTimeout),
 		"idle-timeout": int64(s.IdleTimeout), "shutdown-timeout": int64(s.ShutdownTimeout), "start-timeout": int64(s.StartTimeout),
+		"monitor-interval": int64(s.MonitorInterval),
 	} {
 		if n <= 0 {
 			return fmt.Errorf("--%s must be more than 0", name)

@@ -97,7 +97,7 @@ type trustPolicyControllerCmd struct {
 
 // Help says what it is for.
 func (c *trustPolicyControllerCmd) Help() string {
-	return `Apply it (kubectl apply -f), and name it in a ClusterImagePolicy: authorities[].ctlog.trustRootRef, keyless.trustRootRef and rfc3161timestamp.trustRootRef.` + sourceHelp
+	return `Apply it (kubectl apply -f), and name it in a ClusterImagePolicy: authorities[].ctlog.trustRootRef and keyless.trustRootRef. Give no authority rfc3161timestamp: policy-controller (0.13) then does not look at the log, whatever ctlog says.` + sourceHelp
 }
 
 // Run writes the TrustRoot.

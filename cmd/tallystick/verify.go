@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -16,7 +17,8 @@ import (
 
 // verifyCmd verifies a signature or attestation offline. Its flags have cosign's names.
 type verifyCmd struct {
-	Artifact string `arg:"" help:"What was signed: a file; a digest, sha256:…; or an image by its full name, ghcr.io/app@sha256:… or ghcr.io/app:tag. If there is a file of that name, it is meant."`
+	Artifact     string `arg:"" help:"What was signed: a file; a digest, sha256:…; or an image by its full name, ghcr.io/app@sha256:… or ghcr.io/app:tag. If there is a file of that name, it is meant."`
+	EvidenceFile string `arg:"" optional:"" name:"evidence-file" help:"After the word evidence, instead of the artifact: an evidence file, which a monitor wrote when a log lied."`
 	trustFlags
 	verifyTrust
 	verifyPolicy
@@ -32,13 +34,24 @@ func (*verifyCmd) Help() string {
 
 A tag of an image is looked up once; its digest is printed, and is what is verified. Of several signatures of an image one has to hold; the others are left aside ("--"). No signature at all is a refusal.
 
+"tallystick verify evidence FILE" is about a log that lied: it proves, with the key in --trusted-root or --log-key and nothing else, that the log signed what contradicts itself. Exit code 0: proved. 3: not proved. (A file named evidence is still an artifact: tallystick verify evidence.)
+
 Exit codes: 0, verified: what is marked "ok" was proved, and is what was asked for. 1, it could not be found out: a file cannot be read, the registry is away. 2, the flags make no sense, or the key or policy that they name. 3, refused.
 
 With --output json, {"verified": true, "kind": "file|digest|image", "name", "artifact": "sha256:…", "claims": [{"kind", "text"}], "entries", "times", "key" or "identity", "statement", "notes"}, or {"verified": false, …, "class": "bad proof", "claim", "error"}. Of an image, "signatures" has the same for each. The classes are those of package verify's errors, and "unavailable" for what could not be found out.`
 }
 
 // Run verifies.
-func (c *verifyCmd) Run(ctx context.Context, p *program) error {
+func (c *verifyCmd) Run(ctx context.Context, p *program, parsed *kong.Context) error {
+	if c.EvidenceFile != "" {
+		if c.Artifact != evidenceWord {
+			return usageError{fmt.Errorf("there are two arguments, %s and %s: one artifact is verified at a time", c.Artifact, c.EvidenceFile)}
+		}
+		if err := checkEvidence(parsed); err != nil {
+			return err
+		}
+		return c.judgeEvidence(p)
+	}
 	report := &verifyReport{subject: &verifySubject{name: c.Artifact}}
 	out := p.printer(c.outputFlags)
 	if err := c.judge(ctx, p, report); err != nil {
@@ -136,7 +149,7 @@ func (c *verifyCmd) candidates(ctx context.Context, p *program, s *verifySubject
 		kinds = registry.Attestations
 	}
 	var all []*signature
-	for _, a := range image.Attached(ctx, kinds) {
+	for a := range image.Attached(ctx, kinds) {
 		all = append(all, &signature{Attached: a})
 	}
 	return all, nil

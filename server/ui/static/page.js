@@ -42,8 +42,6 @@
 //
 // In the SVG (colours by CSS: fill and stroke): .tree-node (rect), .tree-edge (path), .tree-label (text), .tree-hash (text),
 //   with .is-leaf, .is-sibling, .is-made, .is-root, .is-first, .is-bad as further classes.
-//
-// Styles are page.css's own (U2): custom properties are up to it.
 
 import { cannotCheck, sha256 } from "./bytes.js";
 import { element } from "./dom.js";

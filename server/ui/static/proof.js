@@ -311,10 +311,10 @@ async function checkGrowth(first, second, path) {
   }
   const made = await grow(first.size, first.root, second.size, path);
   if (made.first !== first.root) {
-    throw new FormatError(`the proof leads to the root ${short(made.first)} at size ${first.size}, not to ${short(first.root)}: these are two histories`);
+    throw new FormatError(`the proof leads to the root ${short(made.first)} at size ${first.size}, not to ${short(first.root)}, so it does not show that one tree extends the other`);
   }
   if (made.second !== second.root) {
-    throw new FormatError(`the proof leads to the root ${short(made.second)} at size ${second.size}, not to ${short(second.root)}: these are two histories`);
+    throw new FormatError(`the proof leads to the root ${short(made.second)} at size ${second.size}, not to ${short(second.root)}, so it does not show that one tree extends the other`);
   }
   return made.nodes;
 }

@@ -3,8 +3,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-const BOX = { width: 104, height: 42 };
-const GAP = { across: 8, up: 30 };
+const BOX = { width: 86, height: 42 }; // three beside each other fit a telephone
+const GAP = { across: 6, up: 30 };
 
 let pictures = 0;
 
@@ -20,11 +20,17 @@ function make(name, attributes, ...children) {
 
 const short = (hash) => hash.slice(0, 8) + "…";
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-const few = (n) => (n < 100000 ? String(n) : compact.format(n));
+const compactly = (n) => (n < 100000 ? String(n) : compact.format(n));
 
-/** Which leaves a node covers, in words: exactly, or so that they fit a box. */
+/** Which leaves a node covers, in words. */
 function leaves(from, to, number = String) {
   return to - from === 1 ? `leaf ${number(from)}` : `leaves ${number(from)}–${number(to - 1)}`;
+}
+
+/** The same so that it fits a box. */
+function few(from, to) {
+  const text = leaves(from, to, compactly);
+  return text.length > 15 ? text.replace("leaves ", "") : text;
 }
 
 /** A picture with a title and a description, which screen readers read instead of it. */
@@ -72,14 +78,14 @@ export function drawInclusion(path) {
   };
 
   const kindOfRoot = good ? "is-root" : "is-bad";
-  boxes.push(node(column(1), row(0), nodes.length === 0 ? kindOfRoot : "is-leaf", `this entry, leaf ${few(index)}`, leaf, `this entry, leaf ${index}`));
+  boxes.push(node(column(1), row(0), nodes.length === 0 ? kindOfRoot : "is-leaf", "this entry", leaf, `this entry, leaf ${index}`));
   nodes.forEach((n, i) => {
     const side = n.left ? 0 : 2;
     const isRoot = i === nodes.length - 1;
     edge(1, i + 1, "is-made");
     edge(side, i + 1, "is-sibling");
-    boxes.push(node(column(side), row(i), "is-sibling", leaves(n.from, n.to, few), n.hash, `from the log: ${leaves(n.from, n.to)}`));
-    boxes.push(node(column(1), row(i + 1), isRoot ? kindOfRoot : "is-made", isRoot ? `root of ${few(size)} leaves` : leaves(n.madeFrom, n.madeTo, few),
+    boxes.push(node(column(side), row(i), "is-sibling", few(n.from, n.to), n.hash, `from the log: ${leaves(n.from, n.to)}`));
+    boxes.push(node(column(1), row(i + 1), isRoot ? kindOfRoot : "is-made", isRoot ? `root, size ${compactly(size)}` : few(n.madeFrom, n.madeTo),
       n.made, isRoot ? `root of ${size} leaves, computed here` : `computed here: ${leaves(n.madeFrom, n.madeTo)}`));
   });
   if (!good) {
@@ -105,7 +111,7 @@ export function tellInclusion(path) {
 }
 
 const LINE = 28;
-const BARS = { from: 170, width: 190 };
+const BARS = { from: 142, width: 130 };
 
 /** The rows of the picture of a consistency proof: the given nodes, left to right, and the roots made of them. */
 function growthRows(first, second, nodes) {
@@ -135,7 +141,7 @@ export function drawConsistency(first, second, nodes) {
     return [make("g", { class: r.kind },
       make("title", {}, `${r.what}, ${leaves(r.from, r.to)}: ${r.hash}`),
       make("text", { class: "tree-hash", x: 0, y: y + 11, "font-size": 12, "font-family": "ui-monospace, monospace", fill: "currentColor" }, short(r.hash)),
-      make("text", { class: "tree-label", x: 0, y: y + 23, "font-size": 10.5, fill: "currentColor" }, `${r.what.startsWith("root") ? r.what : `${leaves(r.from, r.to, few)}, ${r.what}`}`),
+      make("text", { class: "tree-label", x: 0, y: y + 23, "font-size": 10.5, fill: "currentColor" }, `${r.what.startsWith("root") ? r.what : `${few(r.from, r.to)}, ${r.what}`}`),
       make("rect", { class: `tree-node ${r.kind}`, x: x(r.from) + 1, y: y + 3, width: Math.max(x(r.to) - x(r.from) - 2, 2), height: LINE - 10, rx: 3, fill: "none", stroke: "currentColor" }))];
   });
   return picture(BARS.from + BARS.width + 2, rows.length * LINE + 4, `The tree of size ${second.size} extends that of size ${first.size}`,
