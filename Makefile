@@ -31,7 +31,7 @@ test: deps lint test-race fuzz-short e2e-tools e2e ## Everything that must pass:
 	@echo "make test: everything passed"
 
 .PHONY: deps
-deps: ## See that PostgreSQL's and the C compiler's programs are here; as root on Debian, install them
+deps: ## See that PostgreSQL, a C compiler, Chromium and Node are here; as root on Debian, install them
 	@.ci/deps
 
 .PHONY: lint
@@ -65,7 +65,7 @@ e2e-tools: ## Build the client programs for e2e once a version (15 minutes cold)
 
 .PHONY: e2e
 e2e: deps e2e-tools ## Real clients and other projects' verifiers against the real program
-	@echo "e2e: cosign 2, cosign 3, rekor-cli, Fulcio, timestamp-server, rekor's Go packages and sigstore-go against ./cmd/tallystick"
+	@echo "e2e: cosign 2, cosign 3, rekor-cli, Fulcio, timestamp-server, notation, Chromium, rekor's Go packages and sigstore-go against ./cmd/tallystick"
 	cd e2e && go test -count=1 -timeout 20m ./...
 
 .PHONY: differential

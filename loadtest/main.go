@@ -33,6 +33,7 @@ type settings struct {
 	postgres []string
 	storages []string
 	scale    bool
+	audit    bool
 	small    int
 	large    int
 }
@@ -52,6 +53,7 @@ func parse(args []string) (*settings, error) {
 	postgres := flags.String("postgres", "shared_buffers=512MB,max_wal_size=4GB", "settings of PostgreSQL, separated by commas")
 	storages := flags.String("storage", "sqlite,postgres", "what to measure: sqlite, postgres or both")
 	flags.BoolVar(&s.scale, "scale", false, "instead, compare a small log with a large one")
+	flags.BoolVar(&s.audit, "audit", false, "instead, have a monitor read a small log and a large one")
 	flags.IntVar(&s.small, "small", 10_000, "entries of the small log")
 	flags.IntVar(&s.large, "large", 2_000_000, "entries of the large log")
 	if err := flags.Parse(args); err != nil {
@@ -96,9 +98,12 @@ func (s *settings) run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	r := &report{}
-	if s.scale {
+	switch {
+	case s.scale:
 		err = s.runScale(ctx, dir, r)
-	} else {
+	case s.audit:
+		err = s.runAudit(ctx, dir, r)
+	default:
 		err = s.runLoad(ctx, dir, r)
 	}
 	if err != nil {
