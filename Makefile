@@ -17,6 +17,7 @@ TORTURE := 300
 # Where `make loadtest` and `make loadtest-scale` write their tables.
 REPORT := bin/loadtest.md
 SCALE_REPORT := bin/loadtest-scale.md
+AUDIT_REPORT := bin/loadtest-audit.md
 
 .PHONY: help
 help: ## List the targets
@@ -92,7 +93,12 @@ loadtest-scale: deps build ## Throughput at 10 k entries and at 2 M in one run (
 	@mkdir -p $(dir $(SCALE_REPORT))
 	go run ./loadtest -program ./tallystick -scale -report $(SCALE_REPORT)
 
+.PHONY: loadtest-audit
+loadtest-audit: deps build ## How fast a monitor reads logs, and the memory that it takes (AUDIT_REPORT=file)
+	@mkdir -p $(dir $(AUDIT_REPORT))
+	go run ./loadtest -program ./tallystick -audit -large 500000 -report $(AUDIT_REPORT)
+
 .PHONY: clean
 clean: ## Remove what was built here (not the cached client programs)
-	rm -f tallystick $(REPORT) $(SCALE_REPORT)
+	rm -f tallystick $(REPORT) $(SCALE_REPORT) $(AUDIT_REPORT)
 	go clean ./...

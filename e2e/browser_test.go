@@ -35,6 +35,17 @@ func (p *tab) is(element, want string) {
 	}
 }
 
+// shown says how: green that a verdict is shown in full green, as one is that rests on no key but the user's; byServer that it is good by the
+// server's own key only.
+func (p *tab) shown(element string) (green, byServer bool) {
+	p.t.Helper()
+	has := func(class string) bool {
+		return eval[bool](p, fmt.Sprintf(`document.querySelector(%q).classList.contains(%q)`, element, class))
+	}
+	good, byServer := has("proof--good"), has("proof--by-server")
+	return good && !byServer, good && byServer
+}
+
 // shows is an expression: whether the page has the entry, or a link to it.
 func shows(e loggedEntry) string {
 	return fmt.Sprintf(`document.querySelector('main a[href*="%s"], main a[href$="entry/%d"], log-proof[data-uuid="%[1]s"]')`, e.id, e.index)
@@ -310,6 +321,17 @@ func TestBrowserProof(t *testing.T) {
 		if said := p.text(".proof-verdict"); !strings.Contains(said, "shows another body") {
 			t.Errorf("the page says %q", said)
 		}
+		// Or another index, or another time.
+		for _, attribute := range args(` data-index="`, ` data-time="`) {
+			m.alter("/entry/", func(page []byte) []byte {
+				return bytes.Replace(page, []byte(attribute), []byte(attribute+"1"), 1)
+			})
+			p.visit(m.URL + "/entry/" + e.id)
+			p.is("log-proof", "bad")
+			if said := p.text(".proof-verdict"); !strings.Contains(said, "shows another index or time") {
+				t.Errorf("the page says %q", said)
+			}
+		}
 		m.alter("", nil)
 		p.visit(m.URL + "/entry/" + e.id)
 		p.is("log-proof", "good")
@@ -319,6 +341,9 @@ func TestBrowserProof(t *testing.T) {
 		p := b.open(t, desktop)
 		p.visit(s.log.url + "/entry/" + e.id)
 		p.is("log-proof", "good")
+		if _, byServer := p.shown("log-proof"); !byServer || !strings.Contains(p.text(".proof-verdict"), "In the log, by this server's key.") || strings.Contains(p.text(".proof-verdict"), "Proved") {
+			t.Errorf("with the server's key the page says %q", p.text(".proof-verdict"))
+		}
 		give := func(text string) {
 			t.Helper()
 			eval[bool](p, fmt.Sprintf(`(() => {
@@ -330,12 +355,16 @@ func TestBrowserProof(t *testing.T) {
 		}
 		give("not a key")
 		p.await(`document.querySelector("log-proof .proof-key-status").textContent.includes("cannot be used")`)
+		p.is("log-proof", "unknown")
 		give(string(s.publicKey))
 		p.await(verdict("log-proof") + ` === "bad" && document.querySelector(".proof-verdict").textContent.includes("none of the keys")`)
 		give(string(readFile(t, s.log.keyFile)))
 		p.await(verdict("log-proof") + ` === "good" && document.querySelector(".proof-verdict").textContent.includes("a key that you gave")`)
 		p.shoot("proof-own-key")
 		p.axe()
+		if green, _ := p.shown("log-proof"); !green || !strings.Contains(p.text(".proof-verdict"), "Proved.") {
+			t.Errorf("with the user's key the page says %q", p.text(".proof-verdict"))
+		}
 		// It is kept for other pages, and nothing that the server says of its key matters then.
 		p.visit(s.log.url + "/entry/" + s.logged[6].id)
 		p.is("log-proof", "good")
@@ -346,6 +375,17 @@ func TestBrowserProof(t *testing.T) {
 		p.await(verdict("log-proof") + ` === "good" && document.querySelector(".proof-verdict").textContent.includes("this server gave")`)
 		p.drop("log-proof .proof-drop", "trusted-root.json", s.log.get("/trusted-root.json"))
 		p.await(verdict("log-proof") + ` === "good" && document.querySelector(".proof-verdict").textContent.includes("a key that you gave")`)
+		// What was kept and cannot be read is no reason to believe the server, nor to forget it.
+		eval[bool](p, `(localStorage.setItem("tallystick keys", "not a key"), true)`)
+		p.visit(s.log.url + "/entry/" + e.id)
+		p.is("log-proof", "unknown")
+		if said := p.text(".proof-verdict"); !strings.Contains(said, "cannot be read") || eval[string](p, `localStorage.getItem("tallystick keys")`) != "not a key" {
+			t.Errorf("the page says %q", said)
+		}
+		p.shoot("proof-unreadable-key")
+		p.axe()
+		eval[bool](p, `([...document.querySelectorAll("log-proof .proof-keys button")].find((b) => b.textContent.includes("this server's key")).click(), true)`)
+		p.await(verdict("log-proof") + ` === "good" && localStorage.getItem("tallystick keys") === null`)
 	})
 
 	t.Run("without WebCrypto it is grey", func(t *testing.T) {
@@ -364,10 +404,13 @@ func TestBrowserProof(t *testing.T) {
 		p := b.open(t, desktop)
 		for _, sizes := range [][2]int{{1, 2}, {3, 7}, {4, 8}, {5, 17}, {6, 6}} {
 			p.visit(fmt.Sprintf("%s/log?first=%d&second=%d", m.URL, sizes[0], sizes[1]))
-			p.is("log-consistency", "good")
+			p.is("log-consistency", "consistent")
 		}
 		p.visit(m.URL + "/log?first=5&second=13")
-		p.is("log-consistency", "good")
+		p.is("log-consistency", "consistent")
+		if said := p.text(".proof-verdict"); !strings.Contains(said, "only a checkpoint that you kept can tell") || strings.Contains(said, "only grew") {
+			t.Errorf("the page says %q", said)
+		}
 		p.shoot("consistency-good")
 		p.axe()
 		m.alter("/api/v1/log/proof", flipFirstHash)
@@ -400,6 +443,9 @@ func TestBrowserProof(t *testing.T) {
 		})()`
 		eval[bool](p, fmt.Sprintf(compare, literal(info.SignedTreeHead)))
 		p.is("log-consistency", "good")
+		if said := p.text(".proof-verdict"); !strings.Contains(said, "The log only grew") {
+			t.Errorf("the page says %q", said)
+		}
 		p.shoot("consistency-kept")
 		eval[bool](p, fmt.Sprintf(compare, literal(strings.Replace(info.SignedTreeHead, "\n1", "\n2", 1))))
 		p.await(verdict("log-consistency") + ` === "bad"`)
@@ -448,6 +494,9 @@ func TestBrowserLooks(t *testing.T) {
 				p.visit(s.log.url + path)
 				if strings.HasPrefix(name, "entry-") && !how.noScript {
 					p.is("log-proof", "good")
+				}
+				if name == "log" && !how.noScript {
+					p.is("log-consistency", "consistent")
 				}
 				p.shoot(name + "-" + how.name)
 				if wide := eval[int](p, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); wide > 0 {

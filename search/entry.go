@@ -101,7 +101,7 @@ func (f *Finder) tally(ctx context.Context, tree, start int64, n int, sum *Summa
 	if err != nil {
 		return fmt.Errorf("reading entries of tree %d: %w", tree, err)
 	}
-	keys, err := f.store.Keys(ctx, tree, start, n)
+	keys, err := f.store.KeysOf(ctx, tree, tlog.KeyIssuer, start, n)
 	if err != nil {
 		return fmt.Errorf("reading search keys of tree %d: %w", tree, err)
 	}
@@ -115,9 +115,7 @@ func (f *Finder) tally(ctx context.Context, tree, start int64, n int, sum *Summa
 		}
 		kinds[strings.TrimSpace(kind+" "+version)]++
 		for _, k := range keys[i] {
-			if k.Type == tlog.KeyIssuer {
-				issuers[k.Value]++
-			}
+			issuers[k.Value]++
 		}
 	}
 	sum.Entries += n

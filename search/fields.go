@@ -17,8 +17,9 @@ import (
 // digits.
 var digestSizes = map[string]int{"sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
 
-// normal returns a field's value in the form in which it is looked up. A PEM is not
-// among them (see readPEM). The error is an *Error.
+// normal returns a field's value in the form in which it is looked up. Of names, spaces
+// at the ends are a part: certificates may hold such ones. A PEM is not among them (see
+// readPEM). The error is an *Error.
 func normal(field, value string) (string, error) {
 	if !utf8.ValidString(value) { // lower case would be
 		return "", bad(field, "it is not valid text")
@@ -53,6 +54,7 @@ func normal(field, value string) (string, error) {
 	case FieldDigest:
 		return normalDigest(lower)
 	}
+	lower = strings.ToLower(value)
 	if len(entry.KeyTerm(tlog.KeyIdentity, lower)) == 0 {
 		return "", bad(field, "it is empty, longer than %d bytes, or not valid text", tlog.MaxKeyValue)
 	}

@@ -16,9 +16,12 @@ import (
 )
 
 const (
-	// chunk is how many entries are read at once to be held against conditions that
-	// the index knows nothing of: what bounds the memory of a scan.
+	// chunk is how many places are looked up at once of entries that have to be held
+	// against conditions that the index knows nothing of.
 	chunk = 64
+	// atOnce is how many entries are read at once: what bounds the memory of a scan, and
+	// how far a page can go beyond MaxBytes.
+	atOnce = 16
 	// maxKind is the longest kind, in bytes.
 	maxKind = 64
 )
@@ -26,14 +29,15 @@ const (
 // Find returns the entries that match, newest first. Errors are of type *Error if
 // the query is at fault, else those of storage, or of the context.
 func (f *Finder) Find(ctx context.Context, q Query) (*Page, error) {
-	s, err := f.read(q)
+	s, err := f.check(q)
 	if err != nil {
 		return nil, err
 	}
 	page := &Page{Understood: s.understood}
-	if page.CompleteTo, err = f.open(ctx, q, s); err != nil {
+	if err := f.open(ctx, q, s); err != nil {
 		return nil, err
 	}
+	page.CompleteTo = s.sizes
 	if err := f.expand(ctx, q, s); err != nil {
 		return nil, err
 	}
@@ -45,9 +49,12 @@ func (f *Finder) Find(ctx context.Context, q Query) (*Page, error) {
 
 // search is a query that was read: what of it is known without and with storage.
 type search struct {
-	limit      int
-	kind       string
-	after      *Place
+	limit int
+	kind  string
+	after *cursor // nil for the first page
+	// sizes are those of the trees that are asked about, newest first, up to which the
+	// first page of this walk was, or is, complete.
+	sizes      []TreeSize
 	understood []Meaning
 	// terms must all hold.
 	terms []storage.Term
@@ -63,8 +70,8 @@ type alternatives struct {
 	places []Place
 }
 
-// read checks a query, without looking at the log.
-func (f *Finder) read(q Query) (*search, error) {
+// check reads a query, without looking at the log.
+func (f *Finder) check(q Query) (*search, error) {
 	s := &search{limit: q.Limit, kind: strings.ToLower(q.Kind)}
 	switch {
 	case q.Limit == 0:
@@ -83,13 +90,13 @@ func (f *Finder) read(q Query) (*search, error) {
 	}
 	if q.Cursor != "" {
 		after, err := parseCursor(q.Cursor)
-		if err == nil && f.place(after.Tree) < 0 {
-			err = bad("cursor", "it is not one that was given out here")
-		}
 		if err != nil {
 			return nil, err
 		}
-		s.after = &after
+		if asked := f.asked(q); f.place(after.tree) < 0 || len(after.sizes) > len(asked) {
+			return nil, errCursor()
+		}
+		s.after = after
 	}
 	if err := s.conditions(q); err != nil {
 		return nil, err
@@ -156,44 +163,54 @@ func (f *Finder) at(tree, index int64) Place {
 	return Place{tree, index, f.trees[f.place(tree)].Base + index}
 }
 
-// open finds out which parts of which trees the query is about, and returns their
-// sizes. What is added later is not looked at by this call.
-func (f *Finder) open(ctx context.Context, q Query, s *search) (sizes []TreeSize, err error) {
-	for _, t := range f.trees {
-		if q.Tree != 0 && q.Tree != t.ID {
-			continue
-		}
+// asked returns the trees that a query is about, newest first.
+func (f *Finder) asked(q Query) []Tree {
+	if i := f.place(q.Tree); i >= 0 {
+		return f.trees[i : i+1]
+	}
+	return f.trees
+}
+
+// open finds out which parts of which trees the query is about. What is added later is
+// not looked at by this call, nor by those for the pages after it.
+func (f *Finder) open(ctx context.Context, q Query, s *search) error {
+	trees := f.asked(q)
+	for i, t := range trees {
 		head, err := f.store.Head(ctx, t.ID)
 		if err != nil {
-			return nil, fmt.Errorf("reading the head of tree %d: %w", t.ID, err)
+			return fmt.Errorf("reading the head of tree %d: %w", t.ID, err)
 		}
-		sizes = append(sizes, TreeSize{t.ID, head.Size})
-		s.ranges = append(s.ranges, storage.Range{Tree: t.ID, To: head.Size})
+		size := head.Size
+		if s.after != nil {
+			size = min(size, s.after.size(len(trees)-i))
+		}
+		s.sizes = append(s.sizes, TreeSize{t.ID, size})
+		s.ranges = append(s.ranges, storage.Range{Tree: t.ID, To: size})
 	}
 	if err := f.within(ctx, s.ranges, q.From, q.To); err != nil {
-		return nil, err
+		return err
 	}
 	if q.Index != nil {
 		if *q.Index < 0 {
-			return nil, bad(FieldIndex, "it is negative")
+			return bad(FieldIndex, "it is negative")
 		}
 		s.only(f.resolve(*q.Index))
 	}
 	if q.ID != "" {
 		id, err := normal(FieldID, q.ID)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		places, err := f.locate(ctx, id)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.only(places)
 	}
 	if s.after != nil {
-		s.ranges = below(s.ranges, *s.after, f.place)
+		s.ranges = below(s.ranges, s.after.tree, s.after.index, f.place)
 	}
-	return sizes, nil
+	return nil
 }
 
 // only cuts the ranges to places, of which there is one a tree at most.
@@ -324,8 +341,8 @@ func cut(s string) string {
 }
 
 // fill puts the hits into the page. It takes candidates, newest first, as many as the
-// page has room for, and if each has to be read and held against the kind, chunk by
-// chunk.
+// page has room for, and if each has to be held against the kind, chunk by chunk; and
+// reads them a few at once.
 func (f *Finder) fill(ctx context.Context, s *search, page *Page) error {
 	for {
 		n := s.limit - len(page.Hits)
@@ -336,25 +353,43 @@ func (f *Finder) fill(ctx context.Context, s *search, page *Page) error {
 		if err != nil {
 			return err
 		}
-		leaves, err := f.leaves(ctx, found)
-		if err != nil {
-			return err
-		}
-		for i, p := range found {
-			if err := f.consider(s, page, p, leaves[i]); err != nil {
+		for rest := found; len(rest) > 0; {
+			some := rest[:min(atOnce, len(rest))]
+			rest = rest[len(some):]
+			full, err := f.take(ctx, s, page, some, more || len(rest) > 0)
+			if err != nil || full {
 				return err
-			}
-			full := len(page.Hits) == s.limit || s.kind != "" && page.Scanned == MaxScan
-			if rest := more || i < len(found)-1; full && rest {
-				page.ScannedTo, page.Next = &p, p.cursor()
-				return nil
 			}
 		}
 		if !more {
 			return nil
 		}
-		s.ranges = below(s.ranges, found[len(found)-1], f.place)
+		s.ranges = below(s.ranges, found[len(found)-1].Tree, found[len(found)-1].Index, f.place)
 	}
+}
+
+// take reads the entries at places and considers them for the page. If it is full, and
+// there are more of them, here or after these, the page ends; that is reported.
+func (f *Finder) take(ctx context.Context, s *search, page *Page, places []Place, more bool) (full bool, err error) {
+	leaves, err := f.leaves(ctx, places)
+	if err != nil {
+		return false, err
+	}
+	for i, p := range places {
+		if err := f.consider(s, page, p, leaves[i]); err != nil {
+			return false, err
+		}
+		if (more || i < len(places)-1) && s.full(page) {
+			page.ScannedTo, page.Next = &p, s.next(p)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// full reports whether no more may come on a page.
+func (s *search) full(page *Page) bool {
+	return len(page.Hits) == s.limit || page.Scanned == MaxScan || page.Bytes >= MaxBytes
 }
 
 // consider adds an entry to the page, if it is of the kind that is asked for.

@@ -384,7 +384,8 @@ func TestFindReal(t *testing.T) {
 // What cannot be answered is refused, with the field that is at fault.
 func TestRefused(t *testing.T) {
 	g := newRig(t, []int64{treeNew})
-	g.add(treeNew, 1000, other("helm", 1))
+	g.add(treeNew, 1000, other("helm", 1), other("helm", 2))
+	firstPage := g.find(search.Query{Limit: 1})
 	negative := int64(-1)
 	cursor := g.find(search.Query{Kind: "none"}).Next
 	if cursor != "" {
@@ -392,8 +393,8 @@ func TestRefused(t *testing.T) {
 	}
 	for want, list := range map[string][]search.Query{
 		"text":           {{Text: " "}, {Text: "\xff"}, {Text: "a\x00"}, {Text: strings.Repeat("a", search.MaxText+1)}, {Text: "*@example.com"}, {Text: "*"}, {Text: "sha256:abcd0123"}, {Text: "-----BEGIN CERTIFICATE-----"}, {Text: "-----BEGIN PRIVATE KEY-----AA==-----END PRIVATE KEY-----"}, {Text: "LS0tLS1CRUdJTi"}, {Text: "9223372036854775808"}, {Text: strings.Repeat("x", 3000)}},
-		"identity":       {{Identity: " "}, {Identity: strings.Repeat("x", 3000)}, {Identity: "\xff"}},
-		"identityPrefix": {{IdentityPrefix: " "}},
+		"identity":       {{Identity: "\x00"}, {Identity: strings.Repeat("x", 3000)}, {Identity: "\xff"}},
+		"identityPrefix": {{IdentityPrefix: "\x00"}},
 		"issuer":         {{Issuer: "\x00"}},
 		"digest":         {{Digest: "x"}, {Digest: "sha256:00"}, {Digest: ":00"}, {Digest: "md5:"}},
 		"publicKey":      {{PublicKey: "x"}, {PublicKey: "-----BEGIN X-----"}, {PublicKey: strings.Repeat("x", 70000)}},
@@ -404,7 +405,7 @@ func TestRefused(t *testing.T) {
 		"to":             {{From: time.Unix(2, 0), To: time.Unix(2, 0)}, {From: time.Unix(2, 0), To: time.Unix(1, 0)}},
 		"treeID":         {{Tree: 1}, {Tree: -1}},
 		"limit":          {{Limit: -1}, {Limit: 101}},
-		"cursor":         {{Cursor: "x"}, {Cursor: "AQAAAAAAAAAFAAAAAAAAAAA"}, {Cursor: strings.Repeat("A", 10000)}},
+		"cursor":         {{Cursor: "x"}, {Cursor: "AQUAAA"}, {Cursor: "AQ"}, {Cursor: firstPage.Next[:len(firstPage.Next)-2]}, {Cursor: firstPage.Next + "AA"}, {Cursor: strings.Repeat("A", 10000)}},
 	} {
 		for _, q := range list {
 			page, err := g.finder.Find(t.Context(), q)

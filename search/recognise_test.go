@@ -119,17 +119,17 @@ func FuzzRecognise(f *testing.F) {
 	})
 }
 
-// Each place has one cursor, and nothing else is one.
+// Each cursor has one text, and nothing else is one.
 func FuzzCursor(f *testing.F) {
-	f.Add(Place{Tree: 1, Index: 0}.cursor())
-	f.Add(Place{Tree: 1<<63 - 1, Index: 1<<63 - 1}.cursor())
+	f.Add((&cursor{1, 0, []int64{0}}).String())
+	f.Add((&cursor{1<<63 - 1, 1<<63 - 1, []int64{1<<63 - 1, 5}}).String())
 	f.Add("")
 	f.Add("AQ")
-	f.Add(strings.Repeat("_", 23))
+	f.Add("AgEAAA")
 	f.Fuzz(func(t *testing.T, text string) {
-		p, err := parseCursor(text)
-		if err == nil && (p.cursor() != text || p.Tree <= 0 || p.Index < 0) {
-			t.Errorf("%q is read as %v, whose cursor is %q", text, p, p.cursor())
+		c, err := parseCursor(text)
+		if err == nil && (c.String() != text || c.tree <= 0 || c.index < 0 || len(c.sizes) == 0 || slices.Min(c.sizes) < 0) {
+			t.Errorf("%q is read as %v, whose text is %q", text, c, c)
 		}
 	})
 }

@@ -9,6 +9,11 @@
 // are held against the entries one by one, newest first, and that by at most MaxScan
 // of them in one call: the page says how far it looked, and its cursor goes on from
 // there.
+//
+// If several keys must hold together and all are frequent, the index is walked along
+// one of them for as long as the others do not meet it: the cost of a page grows with
+// the log then, and only the context bounds it. So a server lets few searches run at a
+// time.
 package search
 
 import (
@@ -29,6 +34,9 @@ const (
 	// MaxScan is the most entries that one call of Find reads to hold them against
 	// conditions that the index knows nothing of.
 	MaxScan = 2000
+	// MaxBytes is the length of all bodies of hits at which a page ends, even if there is
+	// room for more hits: with descriptions, they take several times as much memory.
+	MaxBytes = 1 << 20
 	// MaxIdentities is the most different identities that a prefix may stand for.
 	MaxIdentities = 100
 	// MaxBoundaries is the most boundaries of one call of Counts.
@@ -123,11 +131,11 @@ type Entry struct {
 
 // Page is a part of what was found.
 type Page struct {
-	// Hits are the entries that match, newest first: at most Query.Limit of them, and
-	// none twice on all pages together.
+	// Hits are the entries that match, newest first: at most Query.Limit of them, fewer if
+	// they are large (MaxBytes), and none twice on all pages together.
 	Hits []Hit
 	// Next is the cursor of the next page; empty if this is the last one. It is a place
-	// in the log: entries that are added meanwhile come before it, so pages neither
+	// in the log: entries that are added meanwhile are on none of the pages, which neither
 	// repeat nor skip anything. A page may have a next one without having hits itself.
 	Next string
 	// ScannedTo is how far the search came: every entry that matches and is at
@@ -137,7 +145,8 @@ type Page struct {
 	// index knows nothing of.
 	Scanned int
 	// CompleteTo is, for each tree that was asked about, newest first, the size up to
-	// which it was searched.
+	// which it was searched by this page and those before it: on all pages that of the
+	// first. A tree that came to the log since has size 0.
 	CompleteTo []TreeSize
 	// Bytes is how long the bodies of the hits are together: of what the descriptions
 	// hold in memory, a measure.
@@ -183,7 +192,7 @@ type Store interface {
 	Times(ctx context.Context, tree int64, indexes []int64) ([]int64, error)
 	Find(ctx context.Context, tree int64, hashes []tlog.Hash) (map[tlog.Hash]int64, error)
 	Search(ctx context.Context, q storage.Query) (storage.Result, error)
-	Keys(ctx context.Context, tree int64, start int64, n int) ([][]tlog.Key, error)
+	KeysOf(ctx context.Context, tree int64, typ tlog.KeyType, start int64, n int) ([][]tlog.Key, error)
 	KeysBeginning(ctx context.Context, tree int64, prefix tlog.Key, n int) ([]tlog.Key, error)
 }
 

@@ -24,7 +24,7 @@ func (g *rig) idle() {
 	s := g.server
 	for name, l := range map[string]*limiter{
 		"bodies": s.bodies.budget.common, "small bodies": s.bodies.budget.reserve,
-		"answers": s.answers.common, "small answers": s.answers.reserve, "turns": s.parsing,
+		"answers": s.answers.common, "small answers": s.answers.reserve, "turns": s.parsing, "searches": s.searching,
 	} {
 		if !l.sem.TryAcquire(l.size) {
 			g.t.Errorf("%s were not given back", name)
@@ -39,7 +39,7 @@ func (g *rig) impatient() {
 	for _, b := range []*budget{g.server.bodies.budget, g.server.answers} {
 		b.common.wait, b.reserve.wait = 0, 0
 	}
-	g.server.parsing.wait = 0
+	g.server.parsing.wait, g.server.searching.wait = 0, 0
 }
 
 // hold takes all that is left of a limiter until the returned function is called.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -26,7 +27,7 @@ func (p *pages) entry(x *exchange, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := reader.attest(r.Context(), e); err != nil {
+	if err := attest(r.Context(), reader, found, e); err != nil {
 		return err
 	}
 	if err := reader.held.take(r.Context(), rendered*int64(len(e.body)+min(len(e.attestation), smallAnswer))); err != nil {
@@ -71,15 +72,25 @@ func (p *pages) lookUp(ctx context.Context, rd *reader, ref string) (*search.Ent
 	return found, e, err
 }
 
+// attest adds the attestation of an entry, if it is the one that the body names: what is
+// stored with an entry besides its body no proof covers.
+func attest(ctx context.Context, rd *reader, found *search.Entry, e *proven) error {
+	if named := found.Description.Attestation; e.digest != (tlog.Hash{}) && e.digest != named {
+		rd.damagedAttestation(ctx, e, fmt.Errorf("the body names %v", named))
+		return nil
+	}
+	return rd.attest(ctx, e)
+}
+
 // attestation answers GET /entry/{ref}/attestation: as a file, since strangers wrote it.
 func (p *pages) attestation(x *exchange, r *http.Request) error {
 	reader := p.server.reader()
 	defer reader.close()
-	_, e, err := p.lookUp(r.Context(), reader, chi.URLParam(r, "ref"))
+	found, e, err := p.lookUp(r.Context(), reader, chi.URLParam(r, "ref"))
 	if err != nil {
 		return err
 	}
-	if err := reader.attest(r.Context(), e); err != nil {
+	if err := attest(r.Context(), reader, found, e); err != nil {
 		return err
 	}
 	if !e.attested {

@@ -55,30 +55,31 @@ func (p *pages) logPage(x *exchange, r *http.Request) error {
 	}
 	status := http.StatusOK
 	if values.Has("first") || values.Has("second") {
-		if l.Consistency, err = p.prove(r.Context(), views, values); err != nil {
+		if l.Consistency, status, err = p.prove(r.Context(), views, values); err != nil {
 			return err
 		}
-		if l.Consistency.Refusal != "" {
-			status = http.StatusBadRequest
+		if status == http.StatusServiceUnavailable {
+			x.Header().Set("Retry-After", retryAfter(x.err))
 		}
 	}
 	body, err := p.ui.Log(p.request(x, r), l)
 	return p.send(x, status, body, err)
 }
 
-// prove answers the form that asks whether one size of a tree extends another.
-func (p *pages) prove(ctx context.Context, views map[*shard]*tlog.View, values url.Values) (*ui.Consistency, error) {
+// prove answers the form that asks whether one size of a tree extends another, and
+// says with which status.
+func (p *pages) prove(ctx context.Context, views map[*shard]*tlog.View, values url.Values) (*ui.Consistency, int, error) {
 	c := &ui.Consistency{First: values.Get("first"), Second: values.Get("second")}
 	sh := p.server.shards.parameter(values.Get("tree"))
 	if sh == nil {
 		c.Refusal = "This log has no such tree."
-		return c, nil
+		return c, http.StatusBadRequest, nil
 	}
 	c.Tree = sh.tree
 	v := views[sh]
 	if v == nil {
 		c.Refusal = "The log has no checkpoint at the moment."
-		return c, nil
+		return c, http.StatusServiceUnavailable, nil
 	}
 	first, err1 := strconv.ParseInt(c.First, 10, 64)
 	second, err2 := strconv.ParseInt(c.Second, 10, 64)
@@ -89,19 +90,19 @@ func (p *pages) prove(ctx context.Context, views map[*shard]*tlog.View, values u
 		c.Refusal = fmt.Sprintf("The earlier size has to be 1 or more, the later one not below it, and not above %d, the size of the tree.", v.Size)
 	}
 	if c.Refusal != "" {
-		return c, nil
+		return c, http.StatusBadRequest, nil
 	}
 	var err error
 	if c.FirstHead, err = headAt(ctx, v, first); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if c.SecondHead, err = headAt(ctx, v, second); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if c.Path, err = v.Consistency(ctx, first, second); err != nil {
-		return nil, fmt.Errorf("proving consistency of %d and %d: %w", first, second, err)
+		return nil, 0, fmt.Errorf("proving consistency of %d and %d: %w", first, second, err)
 	}
-	return c, nil
+	return c, http.StatusOK, nil
 }
 
 func headAt(ctx context.Context, v *tlog.View, size int64) (tlog.Head, error) {
@@ -143,13 +144,17 @@ func (s *summary) growthOf(unit string) *ui.Growth {
 }
 
 // summaries holds the newest summary. However many ask, one at a time makes a new one,
-// and that every few seconds at most.
+// and that every few seconds at most, even if it fails.
 type summaries struct {
 	turn chan struct{} // holds one token; who has it may use the rest
 	*kept
 }
 
-type kept struct{ last *summary }
+type kept struct {
+	last   *summary
+	failed time.Time // when one could not be made, for the reason
+	reason error     // nil if the last one was made
+}
 
 func newSummaries() summaries {
 	s := summaries{make(chan struct{}, 1), &kept{}}
@@ -158,7 +163,8 @@ func newSummaries() summaries {
 }
 
 // get returns a summary of the log of that size: the last one if it is of the same size
-// and hour, or not old.
+// and hour, or not old. If one could not be made, the error is that of the last try for
+// as long.
 func (s *summaries) get(ctx context.Context, now time.Time, size int64, make func(context.Context) (*summary, error)) (*summary, error) {
 	select {
 	case <-s.turn:
@@ -169,12 +175,19 @@ func (s *summaries) get(ctx context.Context, now time.Time, size int64, make fun
 	if l := s.last; l != nil && (now.Sub(l.made) < summaryAge || l.size == size && now.Truncate(time.Hour).Equal(l.made.Truncate(time.Hour))) {
 		return l, nil
 	}
+	if s.reason != nil && now.Sub(s.failed) < summaryAge {
+		return nil, s.reason
+	}
 	made, err := make(ctx)
 	if err != nil {
+		// That one asker has gone away says nothing to the next.
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			s.failed, s.reason = now, err
+		}
 		return nil, err
 	}
 	made.made, made.size = now, size
-	s.last = made
+	s.last, s.reason = made, nil
 	return made, nil
 }
 

@@ -508,12 +508,14 @@ func TestEntryPage(t *testing.T) {
 	s := newSite(t)
 	artifact, statement := s.last()
 	doc := s.get(t, 200, "/entry/"+artifact)
-	wantText(t, doc, jo+", as vouched for by "+joIssuer+", signed an artifact with the digest sha256:"+sha256Hex("an artifact")+". Logged on 1 January 2026, ",
+	wantText(t, doc, "An artifact with the digest sha256:"+sha256Hex("an artifact")+", signed with a certificate that names "+jo+" and, as who vouched for it, "+joIssuer+
+		". The log does not check who issued a certificate. Logged on 1 January 2026, ", "The certificate is signed with its own key.",
 		"Source Repository URI "+repository, "Serial number ABCDEF", "ECDSA P-256",
 		"--certificate-identity jo@example.com --certificate-oidc-issuer https://accounts.example.com",
 		"rekor-cli get --rekor_server https://log.example.test --log-index ")
 	proof := find(doc, "log-proof")
-	if attr(proof, "data-uuid") != artifact || attr(proof, "data-api") != "../" || attr(proof, "data-shown") != "body" {
+	if attr(proof, "data-uuid") != artifact || attr(proof, "data-api") != "../" || attr(proof, "data-shown") != "body" ||
+		attr(proof, "data-index") != fmt.Sprint(3+s.active().size()-1) || attr(proof, "data-time") != "1767226560" {
 		t.Errorf("the proof's element: %v", proof.Attr)
 	}
 	var answer map[string]struct {
@@ -538,7 +540,7 @@ func TestEntryPage(t *testing.T) {
 	}
 
 	doc = s.get(t, 200, "/entry/"+statement)
-	wantText(t, doc, "signed an in-toto statement of type SPDX document about ghcr.io/acme/widgets, sha256:"+sha256Hex("ghcr.io/acme/widgets"),
+	wantText(t, doc, "An in-toto statement of type SPDX document about ghcr.io/acme/widgets, sha256:"+sha256Hex("ghcr.io/acme/widgets")+", signed with a certificate that names "+jo,
 		`"a": [], "spdxVersion": "SPDX-2.3"`, "--type https://spdx.dev/Document/v2.3 ghcr.io/acme/widgets@sha256:"+sha256Hex("ghcr.io/acme/widgets"))
 	wantText(t, s.get(t, 200, "/entry/1"), "an entry of a kind that this page cannot explain", `{"apiVersion":"0.0.1","kind":"other","spec":{"n":1,"tree":42}}`)
 }
@@ -555,10 +557,88 @@ func TestCommandsAreSafe(t *testing.T) {
 	}
 }
 
+// Whatever a certificate says, the page says that it is the certificate's word.
+func TestForgedCertificates(t *testing.T) {
+	s := newSite(t)
+	forged := func(change func(*x509.Certificate)) person {
+		t.Helper()
+		p := newPerson(t, jo, joIssuer, nil)
+		authority, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(1_767_225_000, 0), NotAfter: time.Unix(1_767_229_200, 0),
+			Subject: pkix.Name{CommonName: "sigstore-intermediate", Organization: []string{"sigstore.dev"}}}
+		change(c)
+		der, err := x509.CreateCertificate(rand.Reader, c, c, &p.PublicKey, authority)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+		return p
+	}
+	const caveat = "The log does not check who issued a certificate."
+	two := forged(func(c *x509.Certificate) {
+		c.DNSNames, c.EmailAddresses = []string{"release.example"}, []string{"mallory@evil.example"}
+		c.ExtraExtensions = []pkix.Extension{fulcio(1, []byte(joIssuer))}
+	})
+	doc := s.get(t, 200, "/entry/"+s.add(t, two.rekord(t, "1")))
+	wantText(t, doc, "names release.example and 1 more name and, as who vouched for it, "+joIssuer+". "+caveat, "What the certificate says")
+	if strings.Contains(text(find(doc, "main")), "signed with its own key") {
+		t.Error("another key signed the certificate")
+	}
+	wantText(t, s.get(t, 200, "/search?text=MALLORY%40evil.example"), "mallory@evil.example and 1 more name, says the certificate, signed an artifact")
+	wantText(t, s.get(t, 200, "/search?identityPrefix=mallory"), "mallory@evil.example and 1 more name")
+	wantText(t, s.get(t, 200, "/search?issuer="+url.QueryEscape(joIssuer)), "release.example and 1 more name")
+
+	words := forged(func(c *x509.Certificate) {
+		c.DNSNames = []string{"PROVED by this log: release@example.com signed an artifact and"}
+	})
+	wantText(t, s.get(t, 200, "/entry/"+s.add(t, words.rekord(t, "2"))),
+		"signed with a certificate that names “PROVED by this log: release@example.com signed an artifact and”. "+caveat)
+
+	marks := forged(func(c *x509.Certificate) {
+		c.Subject.CommonName = "x" + strings.Repeat("\u0337\u0338\u20e0", 300)
+		c.EmailAddresses = []string{"a@b.example"}
+	})
+	w := s.do("GET", "/entry/"+s.add(t, marks.rekord(t, "3")), "")
+	if n := strings.Count(w.Body.String(), "\u0338"); n != 2 { // subject, issuer
+		t.Errorf("%d combining marks of a kind on two letters", n)
+	}
+}
+
+// A statement that readers take in different ways is told of, and a subject's name is no
+// option of a command.
+func TestAmbiguousStatements(t *testing.T) {
+	s := newSite(t)
+	const told = "The statement can be read in more than one way."
+	for more, ambiguous := range map[string]bool{
+		`"Subject":[{"name":"ghcr.io/mallory/evil"}]`:              true,
+		`"\u017fubject":[]`:                                        true, // Go's reader takes it for an s
+		`"predicateType":"x"`:                                      true,
+		`"PredicateType":"x"`:                                      true,
+		`"subject":[{"name":"a","Name":"b"}]`:                      true,
+		`"extra":1,"Extra":2`:                                      false,
+		`"predicate":{"subject":1,"Subject":2,"name":"","Name":1}`: false,
+	} {
+		text := text(find(s.get(t, 200, "/entry/"+s.add(t, s.jo.intoto(t, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","subject":[{"name":"ghcr.io/acme/good"}],`+more+`}`))), "main"))
+		if strings.Contains(text, told) != ambiguous {
+			t.Errorf("%s: %.600s", more, text)
+		}
+	}
+	doc := s.get(t, 200, "/entry/"+s.add(t, s.jo.intoto(t, statementOf(t, "--trusted-root=/tmp/evil.json", "--x", object{}))))
+	for _, pre := range all(doc, "pre") {
+		if strings.HasPrefix(text(pre), "tallystick verify") && (strings.Contains(text(pre), "evil") || !strings.Contains(text(pre), "--type TYPE IMAGE@sha256:")) {
+			t.Errorf("an option: %s", text(pre))
+		}
+	}
+}
+
 func TestSearchPages(t *testing.T) {
 	s := newSite(t)
 	doc := s.get(t, 200, "/search?text=jo%40example.com")
-	wantText(t, doc, "2 entries", "Understood as identity jo@example.com.", "vouched for by "+joIssuer, "complete up to tree size ", "tree size 3 of tree 42")
+	wantText(t, doc, "2 entries", "Understood as identity jo@example.com.", "Names and issuers are what certificates say.", jo+", says the certificate, signed an artifact",
+		"vouched for by "+joIssuer+", it says", "complete up to tree size ", "tree size 3 of tree 42")
 	if attr(find(doc, "input", "text"), "value") != jo {
 		t.Error("the box is not filled in")
 	}
@@ -679,7 +759,7 @@ func TestSummaryIsKept(t *testing.T) {
 		return memory.Fault{}
 	})
 	s.get(t, 200, "/log")
-	first := calls["Keys"]
+	first := calls["KeysOf"]
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() { s.do("GET", "/log?chart=days", "") })
@@ -687,14 +767,14 @@ func TestSummaryIsKept(t *testing.T) {
 	wg.Wait()
 	s.add(t, s.jo.rekord(t, "one more"))
 	s.get(t, 200, "/log")
-	if first == 0 || calls["Keys"] != first {
-		t.Errorf("read %d times at first, %d in the end", first, calls["Keys"])
+	if first == 0 || calls["KeysOf"] != first {
+		t.Errorf("read %d times at first, %d in the end", first, calls["KeysOf"])
 	}
 	// A later clock makes a new one.
 	now := s.server.cfg.Now().Add(summaryAge)
 	s.server.cfg.Now = func() time.Time { return now }
 	s.get(t, 200, "/log")
-	if calls["Keys"] == first {
+	if calls["KeysOf"] == first {
 		t.Error("the summary stays old")
 	}
 }
@@ -723,7 +803,7 @@ func TestPagesWhenHalted(t *testing.T) {
 	wantText(t, s.get(t, 200, "/"), "The log has stopped signing.")
 	wantText(t, s.get(t, 200, "/log"), "The log has stopped signing.", "no checkpoint at the moment")
 	wantText(t, s.get(t, 200, "/entry/"+artifact), "It cannot be proved at the moment", jo)
-	wantText(t, s.get(t, 400, "/log?first=1&second=2"), "no checkpoint at the moment")
+	wantText(t, s.get(t, 503, "/log?first=1&second=2"), "no checkpoint at the moment")
 }
 
 func TestPagesWithoutStorage(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,7 +62,11 @@ func tidy(values url.Values) (clean url.Values, changed bool) {
 			continue
 		}
 		if len(list) == 1 {
-			value := strings.TrimSpace(list[0])
+			value := list[0]
+			// A name that is certified may begin or end with a space.
+			if !slices.Contains([]string{"identity", "identityPrefix", "issuer"}, name) {
+				value = strings.TrimSpace(value)
+			}
 			if name == "from" || name == "to" {
 				value = moment8601(value)
 			}

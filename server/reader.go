@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -149,25 +150,39 @@ func (rd *reader) send(x *exchange, r *http.Request, e *proven) error {
 	return nil
 }
 
-// attest adds the attestation of an entry that has one. One that is gone is damage,
-// and logged, but no reason to refuse the entry.
+// attest adds the attestation of an entry that has one. One that is gone, or is not what
+// it is stored as, is damage, and told to the operator, but no reason to refuse the
+// entry, which does without.
 func (rd *reader) attest(ctx context.Context, e *proven) error {
 	if e.digest == (tlog.Hash{}) {
 		return nil
 	}
 	data, err := fetch(ctx, rd.held, int64(rd.s.cfg.MaxAttestation), func() ([]byte, int64, error) {
 		data, err := e.shard.log.Attestation(ctx, e.digest)
+		if sum := sha256.Sum256(data); err == nil && sum != e.digest {
+			err = fmt.Errorf("%w: the attestation has the SHA-256 %v", errDamaged, tlog.Hash(sum))
+		}
 		return data, int64(len(data)), err
 	})
-	if errors.Is(err, storage.ErrNotFound) {
+	switch {
+	case errors.Is(err, errDamaged):
+		rd.damagedAttestation(ctx, e, err)
+		return nil
+	case errors.Is(err, storage.ErrNotFound):
 		rd.s.cfg.Logger.ErrorContext(ctx, "attestation is missing", "tree", e.shard.tree, "index", e.index, "digest", e.digest)
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("reading the attestation of entry %d: %w", e.index, err)
 	}
 	e.attestation, e.attested = data, true
 	return nil
+}
+
+// damagedAttestation tells the operator of an attestation that nobody gets to see.
+func (rd *reader) damagedAttestation(ctx context.Context, e *proven, reason error) {
+	rd.s.metrics.damaged.Inc()
+	rd.s.cfg.Logger.ErrorContext(ctx, "DAMAGE: a stored attestation is not that of its entry, and is not shown; run 'tallystick check'",
+		"tree", e.shard.tree, "index", e.index, "digest", e.digest, "reason", reason.Error())
 }
 
 // attestAll adds attestations as long as they are within maxAttestations, and

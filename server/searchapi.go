@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -29,6 +30,11 @@ const (
 	// maxYear is the last year that a time of a query may be in, as in RFC 3339.
 	maxYear = 9999
 )
+
+// searches returns how many searches may run at once. The stores have as many
+// connections for reads as there are processors, and at least four, unless they are
+// configured otherwise.
+func searches() int64 { return max(2, int64(runtime.GOMAXPROCS(0))/2) }
 
 // newFinder returns the Finder over all trees.
 func newFinder(cfg Config, all shards) *search.Finder {
@@ -74,7 +80,9 @@ func (s *Server) searchAPI(x *exchange, r *http.Request) error {
 	return nil
 }
 
-// findPage finds a page; what it holds is charged to the account.
+// findPage finds a page; what it holds is charged to the account. A search is given a
+// turn first, so that what searches have read, and was not charged yet, is little, too:
+// search.MaxBytes and what is read at once, of each.
 func (s *Server) findPage(ctx context.Context, held *account, q search.Query) (*search.Page, error) {
 	if q.Kind != "" {
 		if err := held.take(ctx, scanCost); err != nil {
@@ -83,6 +91,10 @@ func (s *Server) findPage(ctx context.Context, held *account, q search.Query) (*
 		defer held.give(scanCost)
 	}
 	page, err := fetch(ctx, held, smallAnswer/2, func() (*search.Page, int64, error) {
+		if err := s.searching.take(ctx, 1); err != nil {
+			return nil, 0, err
+		}
+		defer s.searching.sem.Release(1)
 		page, err := s.finder.Find(ctx, q)
 		if err != nil {
 			return nil, 0, err

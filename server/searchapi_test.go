@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -324,6 +326,99 @@ func TestAPISearchBudget(t *testing.T) {
 	g.idle()
 }
 
+// countingSearch counts the calls of Search that are under way. Each says on entered
+// that it is, and waits for release.
+type countingSearch struct {
+	*fakeSearch
+	mu        sync.Mutex
+	now, most int
+	entered   chan struct{}
+	release   chan struct{}
+}
+
+func (c *countingSearch) Search(ctx context.Context, q storage.Query) (storage.Result, error) {
+	c.mu.Lock()
+	c.now++
+	c.most = max(c.most, c.now)
+	c.mu.Unlock()
+	c.entered <- struct{}{}
+	<-c.release
+	defer func() {
+		c.mu.Lock()
+		c.now--
+		c.mu.Unlock()
+	}()
+	return c.fakeSearch.Search(ctx, q)
+}
+
+// TestAPISearchTurns: few searches run at a time, by API and pages together; the others
+// are refused as busy, and what is no search goes on.
+func TestAPISearchTurns(t *testing.T) {
+	var store *countingSearch
+	g := newRig(t, nil, func(c *Config) {
+		store = &countingSearch{fakeSearch: c.Search.(*fakeSearch), entered: make(chan struct{}), release: make(chan struct{})}
+		c.Search = store
+	})
+	g.impatient()
+	g.active().fill(t, 3)
+	if n := searches(); n < 2 || n > max(2, int64(runtime.NumCPU()/2)) {
+		t.Fatalf("%d searches at a time", n)
+	}
+	var running sync.WaitGroup
+	for range searches() {
+		running.Go(func() {
+			w := httptest.NewRecorder()
+			g.server.ServeHTTP(w, httptest.NewRequest("GET", "/api/search?identity=a", nil))
+			if w.Code != 200 {
+				t.Errorf("a search that has a turn: %d", w.Code)
+			}
+		})
+		<-store.entered
+	}
+	if w := g.want(503, 503, "GET", "/api/search?identity=a", ""); w.Header().Get("Retry-After") != "1" {
+		t.Errorf("headers %v", w.Header())
+	}
+	if w := g.do("GET", "/search?text=a", ""); w.Code != 503 {
+		t.Errorf("page of a search that has no turn: %d", w.Code)
+	}
+	g.want(200, 0, "GET", "/api/v1/log/entries?logIndex=0", "")
+	close(store.release)
+	running.Wait()
+	go func() { <-store.entered }()
+	g.ask("identity", "a")
+	if store.most != int(searches()) {
+		t.Errorf("%d searches ran at a time", store.most)
+	}
+	g.idle()
+}
+
+// TestAPISearchLarge: a page of large entries is cut off, is charged as what it is, and
+// its cursor goes on.
+func TestAPISearchLarge(t *testing.T) {
+	g := newRig(t, nil)
+	const n, size = 30, 100_000
+	for i := range n {
+		body := fmt.Appendf(nil, `{"apiVersion":"0.0.1","kind":"helm","spec":"%d%s"}`, i, strings.Repeat("x", size))
+		if _, err := g.active().Add(context.Background(), tlog.Leaf{Body: body}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := g.ask("limit", "100")
+	if len(first.Entries) < search.MaxBytes/size || len(first.Entries) > search.MaxBytes/size+1 || first.Next == "" {
+		t.Errorf("%d entries on a page, next %q", len(first.Entries), first.Next)
+	}
+	if all, _ := g.askAll(nil, "limit", "100"); len(all) != n || all[0] != n-1 || all[n-1] != 0 {
+		t.Errorf("all pages have %v", all)
+	}
+	held := g.server.answers.account()
+	page, err := g.server.findPage(t.Context(), held, search.Query{Limit: 100})
+	if err != nil || held.held() != int64(len(page.Hits))*hitCost+described*int64(page.Bytes) || held.held() > hitCost*search.MaxLimit+described*(search.MaxBytes+2*size) {
+		t.Errorf("%d bytes are charged, error %v", held.held(), err)
+	}
+	held.close()
+	g.idle()
+}
+
 // The parts of an entry are those of its description.
 func TestSearchEntry(t *testing.T) {
 	parser, err := entry.New(entry.Options{})
@@ -361,7 +456,7 @@ func TestSearchEntry(t *testing.T) {
 // Whatever the parameters, the answer is as specified, and no fault of the server.
 func FuzzAPISearch(f *testing.F) {
 	for _, s := range []string{"", "limit=1", "kind=dsse&limit=3", "text=jo%40example.com", "index=1&from=5&to=1800000000", "treeID=42", "id=" + strings.Repeat("00", 40),
-		"identityPrefix=a&issuer=b&digest=sha256:" + strings.Repeat("00", 32), "cursor=AQAAAAAAAAAqAAAAAAAAAAI", "publicKey=" + strings.Repeat("00", 32), "text=*", "commit=" + strings.Repeat("00", 20),
+		"identityPrefix=a&issuer=b&digest=sha256:" + strings.Repeat("00", 32), "cursor=ASoCBQ", "publicKey=" + strings.Repeat("00", 32), "text=*", "commit=" + strings.Repeat("00", 20),
 		"text=https://a/entry/2", "from=2026-01-31T00:00:00Z"} {
 		f.Add(s)
 	}

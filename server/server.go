@@ -144,10 +144,13 @@ type Server struct {
 	// parsing has a turn for each processor: proposals are parsed, and their
 	// signatures checked, by no more goroutines than can do so at once.
 	parsing *limiter
-	sets    *lru.Cache[setKey, []byte]
-	metrics *metrics
-	mux     *chi.Mux
-	pages   *pages
+	// searching has turns for fewer searches than storage has connections for reads:
+	// whatever is searched for, however slow it is to find, entries can be read.
+	searching *limiter
+	sets      *lru.Cache[setKey, []byte]
+	metrics   *metrics
+	mux       *chi.Mux
+	pages     *pages
 	// buffers holds *[]byte that answers are built in.
 	buffers sync.Pool
 }
@@ -174,8 +177,9 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, shards: all, finder: newFinder(cfg, all), sets: sets, metrics: m,
 		bodies: bodies{cfg.MaxBody, cfg.BodyTimeout,
 			newBudget(cfg.MaxBodies, smallBody, "too many request bodies are being read; try again")},
-		answers: newBudget(cfg.MaxAnswers, smallAnswer, "too many large answers are being sent; try again"),
-		parsing: newLimiter(int64(runtime.GOMAXPROCS(0)), "too many entries are being checked; try again"),
+		answers:   newBudget(cfg.MaxAnswers, smallAnswer, "too many large answers are being sent; try again"),
+		parsing:   newLimiter(int64(runtime.GOMAXPROCS(0)), "too many entries are being checked; try again"),
+		searching: newLimiter(searches(), "too many searches are running; try again"),
 	}
 	s.buffers.New = func() any { return new([]byte) }
 	if s.pages, err = newPages(s); err != nil {

@@ -242,6 +242,8 @@ type Store interface {
 	// Keys returns the search keys stored for leaves start … start+n-1: one slice
 	// a leaf, each sorted; for the whole-log check.
 	Keys(ctx context.Context, tree int64, start int64, n int) ([][]tlog.Key, error)
+	// KeysOf is Keys of which only those of one type are returned.
+	KeysOf(ctx context.Context, tree int64, typ tlog.KeyType, start int64, n int) ([][]tlog.Key, error)
 
 	// Ready reports whether the store can write at this moment, and why not.
 	Ready(ctx context.Context) error

@@ -93,6 +93,7 @@ func (c *monitorCmd) Run(ctx context.Context, p *program, parsed *kong.Context) 
 	if err != nil {
 		return err
 	}
+	tuneGC(p.Env)
 	common := c.settings()
 	w := &watch{logger: common.logger(p.Stderr), interval: c.Interval, rules: rules}
 	defer func() { err = errors.Join(err, w.close()) }()

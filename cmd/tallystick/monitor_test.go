@@ -24,6 +24,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tallystick/tallystick/monitor"
+	"github.com/tallystick/tallystick/monitor/notify"
 )
 
 // monitoring is a monitor that runs in the test's process.
@@ -316,5 +317,117 @@ func TestMonitorKill(t *testing.T) {
 	t.Logf("%d alerts; %d deliveries were repeated", len(ids), again)
 	if names, err := os.ReadDir(state); err != nil || len(names) > 8 {
 		t.Errorf("%v: what is left: %v", err, names)
+	}
+}
+
+// What deploy/ starts are commands and settings that there are.
+func TestMonitorDeployments(t *testing.T) {
+	rules := writeFile(t, "rules.yaml", fmt.Sprintf("logs: [{name: mine, url: 'http://127.0.0.1:1', logKey: %q}]\n", writeFile(t, "log.pub", foreignP256)))
+	check := func(env map[string]string, words []string) {
+		t.Helper()
+		i := slices.IndexFunc(words, func(w string) bool { return strings.HasSuffix(w, "/rules.yaml") })
+		if i < 0 || words[0] != "monitor" {
+			t.Fatalf("it runs %q", words)
+		}
+		words[i] = rules
+		if code, out, errs := run(t, env, append(words, "--check")...); code != exitOK || errs != "" || !strings.Contains(out, "log mine") {
+			t.Errorf("%q: exit code %d, %s", words, code, errs)
+		}
+	}
+	env, words := map[string]string{}, []string(nil)
+	for line := range strings.Lines(string(readFile(t, filepath.Join("..", "..", "deploy", "tallystick-monitor.service")))) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch name {
+		case "Environment":
+			name, value, _ := strings.Cut(value, "=")
+			env[name] = value
+		case "ExecStart":
+			words = strings.Fields(value)[1:]
+		}
+	}
+	if len(env) != 2 {
+		t.Errorf("settings: %v", env)
+	}
+	check(env, words)
+
+	seen := false
+	for _, d := range documents(t, "monitor.yaml") {
+		if d["kind"] != "Deployment" {
+			continue
+		}
+		seen = true
+		pod := member(d, "spec", "template", "spec")
+		container := member(pod, "containers", 0)
+		words = nil
+		for _, arg := range member(container, "args").([]any) {
+			words = append(words, arg.(string))
+		}
+		var mounts []any
+		for _, m := range member(container, "volumeMounts").([]any) {
+			mounts = append(mounts, member(m, "mountPath"))
+		}
+		if !slices.Equal(mounts, []any{"/etc/tallystick", "/var/lib/tallystick"}) || !slices.Contains(words, "--state=/var/lib/tallystick") || !slices.Contains(words, "/etc/tallystick/rules.yaml") {
+			t.Errorf("volumes at %v, and %q", mounts, words)
+		}
+		check(nil, words)
+		if member(pod, "securityContext", "seccompProfile", "type") != "RuntimeDefault" || member(container, "securityContext", "readOnlyRootFilesystem") != true || member(pod, "automountServiceAccountToken") != false {
+			t.Error("the pod may do more than it needs")
+		}
+		if member(d, "spec", "replicas") != 1 || member(d, "spec", "strategy", "type") != "Recreate" {
+			t.Error("two may run at once, of which one cannot lock the state")
+		}
+	}
+	if !seen {
+		t.Error("there is no Deployment")
+	}
+}
+
+// Evidence whose signatures hold, and which contradicts nothing, proves nothing.
+func TestHonestEvidence(t *testing.T) {
+	url, end := serveInMemory(t)
+	defer end()
+	key := fetch(t, url+"/api/v1/log/publicKey")
+	checkpoint := func() string {
+		var log struct{ SignedTreeHead string }
+		if err := json.Unmarshal([]byte(fetch(t, url+"/api/v1/log")), &log); err != nil {
+			t.Fatal(err)
+		}
+		return log.SignedTreeHead
+	}
+	pool := proposals(t, 2)
+	post(t, url, pool[0])
+	first := checkpoint()
+	post(t, url, pool[1])
+	for what, second := range map[string]string{"Both checkpoints say the same": first, "Whether one extends the other is not shown": checkpoint()} {
+		evidence, err := json.Marshal(object{"format": "tallystick evidence 1", "logKey": key, "checkpoints": object{"first": first, "second": second}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, out, errs := run(t, nil, "verify", "evidence", writeFile(t, "e.json", string(evidence)), "--log-key", writeFile(t, "log.pub", key))
+		if code != exitRefused || !strings.Contains(out, what) || strings.Contains(out, "  ok  ") || !strings.Contains(errs, what) {
+			t.Errorf("%s: exit code %d: %s%s", what, code, out, errs)
+		}
+	}
+}
+
+// What an alert quotes of strangers does not move a terminal's cursor, and is still the same JSON.
+func TestLineSink(t *testing.T) {
+	var out strings.Builder
+	text := "a\x7f\u009b31m\u202eb"
+	line, err := json.Marshal(monitor.Alert{ID: strings.Repeat("a", 32), Kind: monitor.KindFork, Text: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &lineSink{w: &out}
+	if err := s.Deliver(t.Context(), []notify.Delivery{{Record: monitor.Record{JSON: line}}, {Record: monitor.Record{JSON: line, Alert: monitor.Alert{Ends: "x"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(out.String(), "\x7f\u009b\u202e") || strings.Count(out.String(), "\n") != 2 || s.found != 1 {
+		t.Errorf("%q, %d found", out.String(), s.found)
+	}
+	var a monitor.Alert
+	first, _, _ := strings.Cut(out.String(), "\n")
+	if err := json.Unmarshal([]byte(first), &a); err != nil || a.Text != text {
+		t.Errorf("%v: %q", err, a.Text)
 	}
 }

@@ -293,6 +293,14 @@ test("a log that lies", async (t) => {
     }
   });
 
+  await t.test("a time that is yet to come is bad", async () => {
+    for (const [now, good] of [[1700000000 - 86400, true], [1700000000 - 86401, false]]) {
+      const result = await checkEntry(JSON.stringify(await forger.answer(3, bodies)), keys, {}, now);
+      assert.equal(result.verdict, good ? "good" : "bad");
+      assert.ok(good || /yet to come/.test(result.reason), result.reason);
+    }
+  });
+
   await t.test("attestations", async () => {
     const { createHash } = await import("node:crypto");
     const payload = Buffer.from("a statement");

@@ -89,10 +89,28 @@ test("a history, up to the signed checkpoint", async (t) => {
   const claim = async (change) => ({
     first: head(5), second: head(11), checkpoint: await sign(forger, 20), treeID: "77", between: proof(5, 11), after: proof(11, 20), ...change,
   });
-  const good = await checkHistory(await claim({}), keys);
+  const good = await checkHistory(await claim({ kept: await sign(forger, 5) }), keys);
   assert.equal(good.verdict, "good", good.reason);
-  assert.equal((await checkHistory(await claim({ kept: await sign(forger, 5) }), keys)).verdict, "good");
-  assert.equal((await checkHistory(await claim({ second: head(20), between: proof(5, 20), after: [] }), keys)).verdict, "good");
+  assert.match(good.reason, /only grew/);
+  // Without a checkpoint that was kept nothing is said of the past: a log that rewrote it answers as well.
+  for (const change of [{}, { second: head(20), between: proof(5, 20), after: [] }]) {
+    const now = await checkHistory(await claim(change), keys);
+    assert.equal(now.verdict, "consistent");
+    assert.match(now.reason, /that the log shows now, of size (11|20), begins with the tree of size 5 that it shows now\..* only a checkpoint that you kept/);
+    assert.doesNotMatch(now.reason, /only grew/);
+  }
+  await t.test("the key has to be valid now", async () => {
+    const [key] = keys;
+    const now = 1700000000;
+    const kept = await sign(forger, 5);
+    for (const [from, to, is] of [[now, now, true], [now + 1, null, false], [null, now - 1, false]]) {
+      const aged = [{ ...key, from, to }];
+      assert.equal((await checkHistory(await claim({ kept }), aged, now)).verdict, is ? "good" : "bad");
+      const result = await checkHistory(await claim({}), aged, now);
+      assert.equal(result.verdict, is ? "consistent" : "bad");
+      assert.ok(is || /not to be trusted for the present/.test(result.reason), result.reason);
+    }
+  });
   const bad = {
     "another key's checkpoint": { checkpoint: await sign(other, 20) },
     "another tree's checkpoint": { checkpoint: await sign(forger, 20, "log.example - 78") },

@@ -45,6 +45,7 @@ type certificate struct {
 	From, To          stamp
 	Lasted            string // validity, in words
 	Timely            bool   // the entry was logged while it was valid
+	SelfSigned        bool   // its own key signed it
 	Extensions        []extension
 	Chain             int // further certificates that came with it
 }
@@ -55,7 +56,7 @@ type extension struct {
 }
 
 func newSigner(s entry.Signer, logged, now time.Time) signer {
-	v := signer{Who: newWho(s, maxWhole), PEM: visible(string(s.PEM), true), Problem: line(s.Problem, 300)}
+	v := signer{Who: newWho(s, maxWhole, none), PEM: visible(string(s.PEM), true), Problem: line(s.Problem, 300)}
 	k := s.Key
 	if k == nil {
 		if v.Problem == "" {
@@ -87,6 +88,8 @@ func newCertificate(c *x509.Certificate, logged, now time.Time) *certificate {
 		Subject: line(c.Subject.String(), 500), IssuedBy: line(c.Issuer.String(), 500), Serial: serial(c.SerialNumber),
 		From: newStamp(c.NotBefore, now), To: newStamp(c.NotAfter, now), Lasted: span(c.NotAfter.Sub(c.NotBefore)),
 		Timely: !logged.Before(c.NotBefore) && !logged.After(c.NotAfter),
+		// Whatever it says of its issuer.
+		SelfSigned: c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil,
 	}
 	for _, e := range sig.FulcioExtensions(c) {
 		if len(v.Extensions) == 64 {

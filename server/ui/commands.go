@@ -54,16 +54,16 @@ func whoFlags(s entry.Signer) (flags, hazard string) {
 		return "--key signer.pem", ""
 	}
 	name, issuer := "IDENTITY", "ISSUER"
-	const warning = " The name in the certificate has characters that are not safe to paste; put in the one that you expect."
+	const warning = " A name in the certificate is not safe to paste; put in the one that you expect."
 	if len(s.Key.Identities) > 0 {
-		if q, ok := quote(s.Key.Identities[0]); ok {
+		if q, ok := argument(s.Key.Identities[0]); ok {
 			name = q
 		} else {
 			hazard = warning
 		}
 	}
 	if len(s.Key.Issuers) > 0 {
-		if q, ok := quote(s.Key.Issuers[0]); ok {
+		if q, ok := argument(s.Key.Issuers[0]); ok {
 			issuer = q
 		} else {
 			hazard = warning
@@ -103,7 +103,7 @@ func blobCommands(e *Entry, url, flags, hazard string) []command {
 func attestationCommands(st *statement, url, flags, hazard string) []command {
 	kind, image := "TYPE", "IMAGE@DIGEST"
 	if st != nil && st.IsStatement {
-		if q, ok := quote(st.PredicateType); ok && st.PredicateType != "" {
+		if q, ok := argument(st.PredicateType); ok && st.PredicateType != "" {
 			kind = q
 		}
 		if len(st.Subjects) > 0 {
@@ -131,7 +131,7 @@ func imageOf(s subject) string {
 		if !strings.HasPrefix(d.Text, "sha256:") || d.Href == "" {
 			continue
 		}
-		q, ok := quote(s.Name + "@" + d.Text)
+		q, ok := argument(s.Name + "@" + d.Text)
 		if ok && s.Name != "" && strings.Contains(s.Name, "/") {
 			return q
 		}

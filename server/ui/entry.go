@@ -3,6 +3,7 @@ package ui
 import (
 	"bytes"
 	"strconv"
+	"strings"
 
 	"github.com/tallystick/tallystick/entry"
 	"github.com/tallystick/tallystick/search"
@@ -36,8 +37,10 @@ type Proof struct {
 type entryView struct {
 	hit
 	UUID, LeafHash, LogID   string
+	Unix                    int64 // integrated time, Unix seconds
 	Tree, TreeIndex         string
 	Words                   sentence
+	SelfSigned              bool // a certificate is signed with its own key
 	Signers                 []signer
 	MoreSigners             int
 	Digests                 []digestRow
@@ -68,8 +71,9 @@ type proofView struct {
 // sentence is the entry in words.
 type sentence struct {
 	Who    []who
+	Named  bool // a name of Who is from a certificate
 	More   int
-	What   string // "an in-toto statement"
+	What   string // "An in-toto statement"
 	Type   string // of the predicate: in words, or as it is
 	About  string // a subject's name; empty if there is none
 	Digest link
@@ -80,7 +84,7 @@ type sentence struct {
 func (p *Pages) Entry(r Request, e Entry) ([]byte, error) {
 	d := &e.Description
 	v := entryView{
-		hit: newHit(&e.Hit, r.Now), UUID: e.UUID, LeafHash: tlog.LeafHash(e.Body).String(), LogID: e.LogID,
+		hit: newHit(&e.Hit, r.Now, none), Unix: e.Time.Unix(), UUID: e.UUID, LeafHash: tlog.LeafHash(e.Body).String(), LogID: e.LogID,
 		Tree: strconv.FormatInt(e.Tree, 10), TreeIndex: strconv.FormatInt(e.Hit.Index, 10),
 		PayloadType: line(d.PayloadType, 200), Attested: e.Attested, Promised: e.Promised,
 		API: "api/v1/log/entries/" + e.UUID, Download: "entry/" + e.UUID + "/attestation",
@@ -91,6 +95,8 @@ func (p *Pages) Entry(r Request, e Entry) ([]byte, error) {
 			break
 		}
 		v.Signers = append(v.Signers, newSigner(s, e.Time, r.Now))
+		c := v.Signers[i].Certificate
+		v.SelfSigned = v.SelfSigned || c != nil && c.SelfSigned
 	}
 	for _, digest := range d.Digests {
 		v.Digests = append(v.Digests, digestRow{digest.Of, link{line(digest.String(), 200), searchLink("digest", digest.String())}})
@@ -127,13 +133,14 @@ func (v *entryView) showBody(body []byte) {
 
 // tell puts an entry into words.
 func tell(d *entry.Description, st *statement) sentence {
-	s := sentence{What: object(d)}
+	s := sentence{What: capital(object(d))}
 	for i, one := range d.Signers {
 		if i == maxSigners {
 			s.More = len(d.Signers) - i
 			break
 		}
-		s.Who = append(s.Who, newWho(one, maxWhole))
+		s.Who = append(s.Who, newWho(one, maxWhole, none))
+		s.Named = s.Named || s.Who[i].IsName
 	}
 	if len(d.Digests) > 0 {
 		digest := d.Digests[0]
@@ -142,14 +149,14 @@ func tell(d *entry.Description, st *statement) sentence {
 	if st == nil || !st.IsStatement {
 		return s
 	}
-	s.What, s.Type = "an in-toto statement", st.Words
+	s.What, s.Type = "An in-toto statement", st.Words
 	if s.Type == "" {
-		s.Type = st.PredicateType
+		s.Type = name(st.PredicateType, maxWhole)
 	}
 	s.Digest = link{}
 	if len(st.Subjects) > 0 {
 		first := st.Subjects[0]
-		s.About = first.Name
+		s.About = name(first.Name, maxWhole)
 		if len(first.Digests) > 0 {
 			s.Digest = first.Digests[0]
 		}
@@ -157,3 +164,6 @@ func tell(d *entry.Description, st *statement) sentence {
 	}
 	return s
 }
+
+// capital begins a sentence with an ASCII letter.
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,20 +44,24 @@ func searchLink(pairs ...string) string {
 type who struct {
 	Name   link
 	IsName bool // it is a name from a certificate, and no key
-	Issuer link // whoever vouched for the name, by the certificate; may be empty
+	More   int  // further names in the certificate
+	Issuer link // whoever vouched for the name, if the certificate is believed; may be empty
 	// Spelled has name and issuer in ASCII, as far as they have other letters, which may
 	// look like Latin ones.
 	Spelled []string
 }
 
-func newWho(s entry.Signer, most int) who {
+// newWho names a signer. Of several names in a certificate it takes the first that is
+// wanted, or else the first.
+func newWho(s entry.Signer, most int, wanted func(name string) bool) who {
 	k := s.Key
 	switch {
 	case k == nil:
 		return who{Name: link{Text: "a key that cannot be read"}}
 	case len(k.Identities) > 0:
-		w := who{Name: nameLink("identity", k.Identities[0], most), IsName: true}
-		w.spell(k.Identities[0])
+		chosen := k.Identities[max(0, slices.IndexFunc(k.Identities, wanted))]
+		w := who{Name: nameLink("identity", chosen, most), IsName: true, More: len(k.Identities) - 1}
+		w.spell(chosen)
 		if len(k.Issuers) > 0 {
 			w.Issuer = nameLink("issuer", k.Issuers[0], most)
 			w.spell(k.Issuers[0])
@@ -74,8 +79,11 @@ func (w *who) spell(name string) {
 	}
 }
 
-func nameLink(field, name string, most int) link {
-	return link{line(name, most), searchLink(field, name)}
+// none wants no name.
+func none(string) bool { return false }
+
+func nameLink(field, s string, most int) link {
+	return link{name(s, most), searchLink(field, s)}
 }
 
 // keyLink leads to all entries of a key or certificate.
@@ -108,7 +116,8 @@ type hit struct {
 	Href    string
 	Index   string
 	Who     []who
-	More    int // signers who are not in Who
+	More    int  // signers who are not in Who
+	Named   bool // a name of Who is from a certificate
 	Did     string
 	Digest  string // of what it did; may be empty
 	Of      string // what the digest is of
@@ -117,15 +126,15 @@ type hit struct {
 	Problem string
 }
 
-func newHits(found []search.Hit, now time.Time) []hit {
+func newHits(found []search.Hit, now time.Time, wanted func(name string) bool) []hit {
 	hits := make([]hit, 0, len(found))
 	for i := range found {
-		hits = append(hits, newHit(&found[i], now))
+		hits = append(hits, newHit(&found[i], now, wanted))
 	}
 	return hits
 }
 
-func newHit(h *search.Hit, now time.Time) hit {
+func newHit(h *search.Hit, now time.Time, wanted func(name string) bool) hit {
 	d := &h.Description
 	v := hit{Href: "entry/" + h.UUID, Index: strconv.FormatInt(h.LogIndex, 10), Kind: kindOf(d), Time: newStamp(h.Time, now), Problem: line(h.Problem, 300)}
 	for i, s := range d.Signers {
@@ -133,7 +142,8 @@ func newHit(h *search.Hit, now time.Time) hit {
 			v.More = len(d.Signers) - i
 			break
 		}
-		v.Who = append(v.Who, newWho(s, maxName))
+		v.Who = append(v.Who, newWho(s, maxName, wanted))
+		v.Named = v.Named || v.Who[i].IsName
 	}
 	v.Did = "signed " + object(d)
 	if len(d.Signers) == 0 {
@@ -161,7 +171,7 @@ func object(d *entry.Description) string {
 	case d.PayloadType == inTotoType:
 		return "an in-toto statement"
 	case d.PayloadType != "":
-		return "an envelope with a payload of type " + line(d.PayloadType, 100)
+		return "an envelope with a payload of type " + name(d.PayloadType, 100)
 	case d.Kind == "dsse" || d.Kind == "intoto":
 		return "an attestation"
 	}

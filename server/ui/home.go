@@ -36,7 +36,7 @@ type homeView struct {
 
 // Home renders the first page.
 func (p *Pages) Home(r Request, h Home) ([]byte, error) {
-	v := homeView{Home: h, Form: p.form(nil), Size: number(h.Size), Hits: newHits(h.Newest, r.Now)}
+	v := homeView{Home: h, Form: p.form(nil), Size: number(h.Size), Hits: newHits(h.Newest, r.Now, none)}
 	if !h.Last.IsZero() {
 		s := newStamp(h.Last, r.Now)
 		v.Last = &s

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tallystick/tallystick/search"
@@ -87,6 +88,16 @@ func (f Form) with(name, value string) string {
 	return "search?" + q.Encode()
 }
 
+// wants reports whether the search was for that name of a certificate.
+func (f Form) wants(name string) bool {
+	begins := func(with string) bool {
+		return with != "" && len(name) >= len(with) && strings.EqualFold(name[:len(with)], with)
+	}
+	text := strings.TrimSpace(f.get("text"))
+	prefix, star := strings.CutSuffix(text, "*")
+	return strings.EqualFold(name, text) || strings.EqualFold(name, f.get("identity")) || begins(f.get("identityPrefix")) || star && begins(prefix)
+}
+
 // Results is the answer to a search.
 type Results struct {
 	Form Form
@@ -135,7 +146,7 @@ func (v *resultsView) show(found *search.Page, f Form, now time.Time) {
 	for _, m := range found.Understood {
 		v.Understood = append(v.Understood, line(m.Words, 300))
 	}
-	v.Hits = newHits(found.Hits, now)
+	v.Hits = newHits(found.Hits, now, f.wants)
 	if found.Next != "" {
 		v.Older = f.with("cursor", found.Next)
 	}

@@ -25,8 +25,11 @@ type statement struct {
 	Predicate     string // laid out
 	PredicateCut  bool
 	Words         string // what the predicate is: "SPDX document"
-	Subjects      []subject
-	MoreSubjects  int
+	// Ambiguous says that readers differ on what it says: members that it needs are given
+	// twice, or in letters of another case, which some readers take for the same.
+	Ambiguous    bool
+	Subjects     []subject
+	MoreSubjects int
 	// Raw is the text of an attestation that is no statement.
 	Raw    string
 	RawCut bool
@@ -44,7 +47,7 @@ func readStatement(raw []byte) *statement {
 	s := &statement{Size: count(int64(len(raw)), "byte", "bytes")}
 	if !s.read(raw) {
 		text, whole := pretty(raw, maxShown)
-		return &statement{Size: s.Size, Raw: visible(text, true), RawCut: !whole}
+		return &statement{Size: s.Size, Ambiguous: s.Ambiguous, Raw: visible(text, true), RawCut: !whole}
 	}
 	s.IsStatement = true
 	s.Words = predicateWords(s.PredicateType)
@@ -54,7 +57,9 @@ func readStatement(raw []byte) *statement {
 func (s *statement) read(raw []byte) bool {
 	r := strictjson.New(raw)
 	r.Lenient = true
+	seen := members{s: s, known: []string{"_type", "predicateType", "subject", "predicate"}}
 	err := r.Object(func(name []byte) error {
+		seen.add(name)
 		switch string(name) {
 		case "_type":
 			return readLine(&r, &s.Type)
@@ -84,6 +89,22 @@ func readLine(r *strictjson.Reader, to *string) error {
 	return err
 }
 
+// members notes which members of an object a statement needs were there.
+type members struct {
+	s     *statement
+	known []string
+	had   [4]bool
+}
+
+func (m *members) add(name []byte) {
+	for i, known := range m.known {
+		if strings.EqualFold(string(name), known) {
+			m.s.Ambiguous = m.s.Ambiguous || m.had[i] || string(name) != known
+			m.had[i] = true
+		}
+	}
+}
+
 func (s *statement) readSubjects(r *strictjson.Reader) error {
 	if r.Peek() != '[' {
 		return r.Skip()
@@ -97,7 +118,9 @@ func (s *statement) readSubjects(r *strictjson.Reader) error {
 			return r.Skip()
 		}
 		var one subject
+		seen := members{s: s, known: []string{"name", "digest"}}
 		err := r.Object(func(name []byte) error {
+			seen.add(name)
 			switch {
 			case string(name) == "name":
 				return readLine(r, &one.Name)
@@ -106,6 +129,9 @@ func (s *statement) readSubjects(r *strictjson.Reader) error {
 					a := line(string(algorithm), 40)
 					var value string
 					err := readLine(r, &value)
+					if slices.ContainsFunc(one.Digests, func(d link) bool { return strings.EqualFold(d.Text[:strings.IndexByte(d.Text, ':')], a) }) {
+						s.Ambiguous = true
+					}
 					if len(one.Digests) < 8 {
 						one.Digests = append(one.Digests, digestLink(a, value))
 					}

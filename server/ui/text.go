@@ -11,19 +11,22 @@ import (
 
 // visible replaces what cannot be seen, or turns the text around it, by its code
 // point: controls, characters of bidirectional text, zero-width ones, spaces other
-// than the usual one, and bytes that are no UTF-8. Line breaks stay if lines is set.
+// than the usual one, bytes that are no UTF-8, and marks on top of maxMarks others,
+// which would cover the lines around. Line breaks stay if lines is set.
 func visible(s string, lines bool) string {
 	if plain(s, lines) {
 		return s
 	}
 	var b strings.Builder
+	marks := 0
 	for i, r := range s {
+		marks = countMarks(marks, r)
 		switch {
 		case r == '\n' && lines:
 			b.WriteByte('\n')
 		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"):
 			fmt.Fprintf(&b, "⟨byte %02X⟩", s[i])
-		case hidden(r):
+		case hidden(r) || marks > maxMarks:
 			fmt.Fprintf(&b, "⟨U+%04X⟩", r)
 		default:
 			b.WriteRune(r)
@@ -34,7 +37,22 @@ func visible(s string, lines bool) string {
 
 // plain reports whether visible leaves s as it is.
 func plain(s string, lines bool) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return hidden(r) && !(lines && r == '\n') })
+	marks := 0
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		marks = countMarks(marks, r)
+		return marks > maxMarks || hidden(r) && !(lines && r == '\n')
+	})
+}
+
+// maxMarks is how many combining marks may stand on one letter. No script needs more.
+const maxMarks = 3
+
+// countMarks returns how many combining marks there are in a row with r as the last.
+func countMarks(before int, r rune) int {
+	if r >= 0x300 && unicode.In(r, unicode.Mn, unicode.Me) {
+		return before + 1
+	}
+	return 0
 }
 
 // hidden reports whether a character cannot be told from nothing, from a space, or
@@ -52,6 +70,16 @@ func hidden(r rune) bool {
 
 // line returns a string of a stranger as one line of at most n characters.
 func line(s string, n int) string { return cut(visible(cut(s, n), false), 8*n) }
+
+// name returns a name that a stranger chose, as line does. One with spaces, or with what
+// cannot be seen, could be read as words of the page: it stands in quotation marks.
+func name(s string, n int) string {
+	shown := line(s, n)
+	if plain(s, false) && !strings.ContainsAny(s, " “”") {
+		return shown
+	}
+	return "“" + strings.NewReplacer("“", "⟨U+201C⟩", "”", "⟨U+201D⟩").Replace(shown) + "”"
+}
 
 // cut shortens a string to about n characters, in whole ones, and says how long it
 // was.
@@ -142,4 +170,13 @@ func quote(s string) (word string, ok bool) {
 		return s, true
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'", true
+}
+
+// argument is quote for a word that is an argument of its own: one that begins with a
+// hyphen could be taken for an option, quoted or not.
+func argument(s string) (word string, ok bool) {
+	if strings.HasPrefix(s, "-") {
+		return "", false
+	}
+	return quote(s)
 }

@@ -29,6 +29,9 @@ func TestVisible(t *testing.T) {
 		"\u2800":          "⟨U+2800⟩",
 		"\ue000\ufdd0":    "⟨U+E000⟩⟨U+FDD0⟩",
 		"tab\tin the way": "tab⟨U+0009⟩in the way",
+
+		"e\u0301\u0302\u0303x\u0301":       "e\u0301\u0302\u0303x\u0301",
+		"e\u0301\u0302\u0303\u0489\u0304x": "e\u0301\u0302\u0303⟨U+0489⟩⟨U+0304⟩x",
 	} {
 		if got := visible(in, false); got != want {
 			t.Errorf("%q: %q, not %q", in, got, want)
@@ -36,6 +39,16 @@ func TestVisible(t *testing.T) {
 	}
 	if got := visible("a\nb\r", true); got != "a\nb⟨U+000D⟩" {
 		t.Errorf("lines: %q", got)
+	}
+}
+
+func TestName(t *testing.T) {
+	for in, want := range map[string]string{
+		"jo@example.com": "jo@example.com", "": "", "Jo Doe": "“Jo Doe”", "a\tb": "“a⟨U+0009⟩b”", "a” b “c": "“a⟨U+201D⟩ b ⟨U+201C⟩c”", "\u202ex": "“⟨U+202E⟩x”",
+	} {
+		if got := name(in, 100); got != want {
+			t.Errorf("%q: %s, not %s", in, got, want)
+		}
 	}
 }
 

@@ -429,6 +429,17 @@ func (s *Store) Keys(ctx context.Context, id, start int64, n int) (keys [][]tlog
 	return keys, err
 }
 
+// KeysOf implements storage.Store.
+func (s *Store) KeysOf(ctx context.Context, id int64, typ tlog.KeyType, start int64, n int) (keys [][]tlog.Key, err error) {
+	err = s.read(ctx, "KeysOf", id, func(t *tree) error {
+		for _, l := range t.slice(start, n) {
+			keys = append(keys, slices.DeleteFunc(slices.Clone(t.keys[l.Index]), func(k tlog.Key) bool { return k.Type != typ }))
+		}
+		return nil
+	})
+	return keys, err
+}
+
 // KeysBeginning implements storage.Store. It looks at every key of the tree.
 func (s *Store) KeysBeginning(ctx context.Context, id int64, prefix tlog.Key, n int) (keys []tlog.Key, err error) {
 	from, end := storage.PackPrefix(prefix)

@@ -28,6 +28,7 @@ func planned() map[string][]any {
 		readHashesSQL:    {storagetest.TreeID, int64(0), int64(255)},
 		readLeavesSQL:    {storagetest.TreeID, int64(0), int64(255)},
 		readKeysSQL:      {storagetest.TreeID, int64(0), int64(255)},
+		readKeysOfSQL:    {storagetest.TreeID, int64(0), int64(255), []byte{4}},
 		attestationSQL:   {storagetest.TreeID, hashes[0]},
 		countSQL:         {storagetest.TreeID, hashes, 10, 0, 1000},
 		searchSQL(0):     {storagetest.TreeID, hashes, 10, 0, 1000},

@@ -46,6 +46,9 @@ const (
 
 	readKeysSQL = `select idx, key from tallystick.search_keys where tree_id = $1 and idx >= $2 and idx < $3 order by idx`
 
+	// The first byte of a packed key is its type.
+	readKeysOfSQL = `select idx, key from tallystick.search_keys where tree_id = $1 and idx >= $2 and idx < $3 and substring(key for 1) = $4 order by idx`
+
 	attestationSQL = `select data from tallystick.attestations where tree_id = $1 and digest = $2`
 )
 
@@ -372,13 +375,23 @@ func (s *Store) Attestation(ctx context.Context, tree int64, digest tlog.Hash) (
 // Keys implements storage.Store.
 func (s *Store) Keys(ctx context.Context, tree, start int64, n int) (keys [][]tlog.Key, err error) {
 	err = s.read(ctx, "search keys", tree, func(conn *pgxpool.Conn) (err error) {
-		keys, err = readKeys(ctx, conn, tree, start, n)
+		keys, err = readKeys(ctx, conn, readKeysSQL, tree, start, n)
 		return err
 	})
 	return keys, err
 }
 
-func readKeys(ctx context.Context, conn *pgxpool.Conn, tree, start int64, n int) ([][]tlog.Key, error) {
+// KeysOf implements storage.Store.
+func (s *Store) KeysOf(ctx context.Context, tree int64, typ tlog.KeyType, start int64, n int) (keys [][]tlog.Key, err error) {
+	err = s.read(ctx, "search keys", tree, func(conn *pgxpool.Conn) (err error) {
+		keys, err = readKeys(ctx, conn, readKeysOfSQL, tree, start, n, []byte{byte(typ)})
+		return err
+	})
+	return keys, err
+}
+
+// readKeys runs a statement whose arguments are a tree, a range, and more.
+func readKeys(ctx context.Context, conn *pgxpool.Conn, statement string, tree, start int64, n int, more ...any) ([][]tlog.Key, error) {
 	var size int64
 	err := conn.QueryRow(ctx, "select size from tallystick.heads where tree_id = $1", tree).Scan(&size)
 	if err != nil {
@@ -388,7 +401,7 @@ func readKeys(ctx context.Context, conn *pgxpool.Conn, tree, start int64, n int)
 	if start < 0 || stop <= start {
 		return nil, nil
 	}
-	rows, err := conn.Query(ctx, readKeysSQL, tree, start, stop)
+	rows, err := conn.Query(ctx, statement, append([]any{tree, start, stop}, more...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ const headSQL = "select size, root, time from heads where tree_id = ?"
 
 // readStatements are used by all connections that read.
 type readStatements struct {
-	head, checkpoint, trees, tile, hashes, leaves, leaf, time, keys, nextKey, find, attestation *sql.Stmt
+	head, checkpoint, trees, tile, hashes, leaves, leaf, time, keys, keysOf, nextKey, find, attestation *sql.Stmt
 }
 
 func prepareReads(ctx context.Context, db *sql.DB) (r readStatements, err error) {
@@ -34,6 +34,7 @@ func prepareReads(ctx context.Context, db *sql.DB) (r readStatements, err error)
 		{&r.leaf, "select idx, time, hash, key_set, attestation, body from leaves where tree_id = ? and idx = ?"},
 		{&r.time, "select time from leaves where tree_id = ? and idx = ?"},
 		{&r.keys, "select idx, key from search_keys where tree_id = ? and idx >= ? and idx < ? order by idx"},
+		{&r.keysOf, "select idx, key from search_keys where tree_id = ? and idx >= ? and idx < ? and substr(key, 1, 1) = ? order by idx"},
 		{&r.nextKey, "select key from search_keys indexed by search_keys_by_key where tree_id = ? and key >= ? and key < ? order by key limit 1"},
 		{&r.find, "select idx from leaves where tree_id = ? and hash = ?"},
 		{&r.attestation, "select data from attestations where tree_id = ? and digest = ?"},
@@ -294,6 +295,16 @@ func (s *Store) Attestation(ctx context.Context, tree int64, digest tlog.Hash) (
 
 // Keys implements storage.Store.
 func (s *Store) Keys(ctx context.Context, tree, start int64, n int) (keys [][]tlog.Key, err error) {
+	return s.readKeys(ctx, s.find.keys, tree, start, n)
+}
+
+// KeysOf implements storage.Store.
+func (s *Store) KeysOf(ctx context.Context, tree int64, typ tlog.KeyType, start int64, n int) (keys [][]tlog.Key, err error) {
+	return s.readKeys(ctx, s.find.keysOf, tree, start, n, []byte{byte(typ)}) // the first byte of a packed key
+}
+
+// readKeys runs a statement whose arguments are a tree, a range, and more.
+func (s *Store) readKeys(ctx context.Context, stmt *sql.Stmt, tree, start int64, n int, more ...any) (keys [][]tlog.Key, err error) {
 	err = s.read(ctx, "search keys", tree, func() error {
 		head, err := scanHead(s.find.head.QueryRowContext(ctx, tree))
 		stop := min(end(start, n), head.Size)
@@ -301,7 +312,7 @@ func (s *Store) Keys(ctx context.Context, tree, start int64, n int) (keys [][]tl
 			return err
 		}
 		keys = make([][]tlog.Key, stop-start)
-		err = each(ctx, s.find.keys, []any{tree, start, stop}, func(rows *sql.Rows) error {
+		err = each(ctx, stmt, append([]any{tree, start, stop}, more...), func(rows *sql.Rows) error {
 			var index int64
 			var packed sql.RawBytes
 			if err := rows.Scan(&index, &packed); err != nil {
@@ -415,7 +426,7 @@ func searchTrees(ctx context.Context, tx *sql.Tx, q storage.Query) (storage.Resu
 func searchRange(ctx context.Context, tx *sql.Tx, in storage.Range, q storage.Query, n int) ([]int64, error) {
 	driver, others := storage.Term(slices.Concat(q.Terms...)), []storage.Term(nil)
 	if q.All && len(q.Terms) > 1 {
-		rarest, err := rarestTerm(ctx, tx, in, q.Terms)
+		rarest, err := rarestTerm(ctx, tx, in, q.Terms, countMax)
 		if err != nil {
 			return nil, err
 		}
@@ -444,7 +455,9 @@ func searchRange(ctx context.Context, tx *sql.Tx, in storage.Range, q storage.Qu
 }
 
 // searchSQL returns the query for one key of the driving term, and its arguments
-// from the sixth on.
+// from the sixth on. The lookups are written as scalar subqueries so that they stay
+// lookups by whole keys: an exists with several keys SQLite (3.51) may turn into a join
+// that reads the whole range for each driving row.
 func searchSQL(others []storage.Term) (string, []any) {
 	var probes strings.Builder
 	var args []any
@@ -453,7 +466,7 @@ func searchSQL(others []storage.Term) (string, []any) {
 			probes.WriteString(" and false")
 			continue
 		}
-		probes.WriteString(" and exists (select 1 from search_keys o where o.tree_id = ?1 and o.idx = s.idx and o.key in (")
+		probes.WriteString(" and (select true from search_keys o where o.tree_id = ?1 and o.idx = s.idx and o.key in (")
 		for i, k := range o {
 			if i > 0 {
 				probes.WriteString(", ")
@@ -461,21 +474,25 @@ func searchSQL(others []storage.Term) (string, []any) {
 			args = append(args, storage.PackKey(k))
 			fmt.Fprintf(&probes, "?%d", 5+len(args))
 		}
-		probes.WriteString("))")
+		probes.WriteString(") limit 1)")
 	}
 	return `select s.idx from search_keys s indexed by search_keys_by_key where s.tree_id = ?1 and s.key = ?2 and s.idx >= ?4 and s.idx < ?5` + probes.String() + `
 		order by s.idx desc limit ?3`, args
 }
 
-// rarestTerm returns the place of the term with the fewest rows in the range.
-func rarestTerm(ctx context.Context, tx *sql.Tx, in storage.Range, terms []storage.Term) (int, error) {
+// rarestTerm returns the place of the term with the fewest rows in the range; of those
+// that have limit rows and more, the first.
+func rarestTerm(ctx context.Context, tx *sql.Tx, in storage.Range, terms []storage.Term, limit int) (int, error) {
 	rarest, fewest := 0, math.MaxInt
 	for i, t := range terms {
 		n := 0
 		for _, k := range t {
+			if n == limit {
+				break
+			}
 			var m int
 			err := tx.QueryRowContext(ctx, "select count(*) from (select 1 from search_keys indexed by search_keys_by_key where tree_id = ? and key = ? and idx >= ? and idx < ? limit ?)",
-				in.Tree, storage.PackKey(k), in.From, in.To, countMax).Scan(&m)
+				in.Tree, storage.PackKey(k), in.From, in.To, limit-n).Scan(&m)
 			if err != nil {
 				return 0, err
 			}

@@ -87,6 +87,7 @@ func calls(ctx context.Context, s storage.Store, tree int64) map[string]func() e
 			return err
 		},
 		"Keys":                func() error { _, err := s.Keys(ctx, tree, 0, 1); return err },
+		"KeysOf":              func() error { _, err := s.KeysOf(ctx, tree, tlog.KeyIssuer, 0, 1); return err },
 		"KeysBeginning":       func() error { _, err := s.KeysBeginning(ctx, tree, tlog.Key{Value: "x"}, 1); return err },
 		"KeysBeginning, none": func() error { _, err := s.KeysBeginning(ctx, tree, tlog.Key{Value: "x"}, 0); return err },
 	}

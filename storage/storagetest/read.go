@@ -34,6 +34,28 @@ func testLeafRanges(t *testing.T, s storage.Store) {
 		if err != nil || len(keys) != c.want {
 			t.Errorf("Keys(%d, %d) gave %d key sets, error %v, not %d", c.start, c.n, len(keys), err, c.want)
 		}
+		for _, typ := range []tlog.KeyType{0, tlog.KeyDigest, tlog.KeyIdentity, tlog.KeyIssuer, 255} {
+			checkKeysOf(t, s, typ, c.start, c.n)
+		}
+	}
+}
+
+// checkKeysOf checks that KeysOf is Keys without the keys of other types.
+func checkKeysOf(t *testing.T, s storage.Store, typ tlog.KeyType, start int64, n int) {
+	t.Helper()
+	want, err := s.Keys(t.Context(), TreeID, start, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.KeysOf(t.Context(), TreeID, typ, start, n)
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("KeysOf(%d, %d, %d) gave %d key sets, error %v, not %d", typ, start, n, len(got), err, len(want))
+	}
+	for i := range want {
+		want[i] = slices.DeleteFunc(want[i], func(k tlog.Key) bool { return k.Type != typ })
+		if !slices.Equal(got[i], want[i]) {
+			t.Errorf("leaf %d has the keys %q of type %d, not %q", start+int64(i), got[i], typ, want[i])
+		}
 	}
 }
 

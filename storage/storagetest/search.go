@@ -212,6 +212,9 @@ func testHostileKeys(t *testing.T, s storage.Store) {
 			t.Errorf("leaf %d has the keys %q, not %q", i, keys[i], l.Keys)
 		}
 	}
+	for _, typ := range []tlog.KeyType{0, tlog.KeyDigest, tlog.KeyIdentity, tlog.KeyIssuer, 255} {
+		checkKeysOf(t, s, typ, 3, len(leaves)-5)
+	}
 	Check(t, s, TreeID)
 }
 

@@ -5,10 +5,10 @@
 //
 //   <script type="module" src="…/ui/page.js">      Relative imports: the other modules are beside it.
 //
-//   <log-proof data-uuid="80 hex" data-api="../" [data-shown="id"]>…</log-proof>
+//   <log-proof data-uuid="80 hex" data-index="12" data-time="1767225600" data-api="../" [data-shown="id"]>…</log-proof>
 //       Where the proof of an entry is checked and drawn. data-api is the URL of the server's root, relative
-//       to the page, with a slash at its end. data-shown names an element whose text is the entry's body, exactly
-//       as it is in the log: it is compared with what was proved. The element's content is what
+//       to the page, with a slash at its end. data-index and data-time (Unix seconds) are what the page shows; data-shown names an element whose text is the entry's body, exactly
+//       as it is in the log: all three are compared with what was proved. The element's content is what
 //       is to be seen without scripts; it is replaced.
 //
 //   <log-consistency data-tree="decimal tree ID" data-first="3" data-first-root="64 hex" data-second="7"
@@ -25,8 +25,9 @@
 //
 // Everything is made with textContent and attributes. The classes are:
 //
-//   .proof, with .proof--busy, .proof--good, .proof--bad, .proof--unknown or .proof--idle (nothing to check yet): the
-//       whole of it; data-verdict says the same
+//   .proof, with .proof--busy, .proof--good, .proof--consistent (in itself: nothing is said of the past), .proof--bad, .proof--unknown or
+//       .proof--idle (nothing to check yet): the whole of it; data-verdict says the same. With .proof--good or .proof--consistent may be
+//       .proof--by-server: the log's key is this server's word, so that it is no full green
 //   .proof-verdict (p, role=status): the verdict; in it .proof-mark (a sign: ✓ ✗ ?) and .proof-words
 //   .proof-steps (ol), .proof-step with .proof-step--good, --bad or --skipped; in it .proof-step-mark,
 //       .proof-step-title and .proof-step-words

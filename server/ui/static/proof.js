@@ -5,10 +5,12 @@ import { cannotCheck, fromBase64, fromUTF8, hashText, sha256, utf8 } from "./byt
 import { parseCheckpoint, verifies, verifyCheckpoint } from "./checkpoint.js";
 import { FormatError, clip, parseJSON, readArray, readObject, readText, readWhole } from "./json.js";
 import { climb, grow, leafHash } from "./merkle.js";
+import { validAt } from "./trust.js";
 
 const MAX_ANSWER = 16 << 20; // bytes
 const MAX_PATH = 64;
 const MAX_TIME = 253402300799; // the end of the year 9999, Unix seconds
+const MAX_AHEAD = 86400; // by how much a log's clock may be ahead of this one, seconds
 
 // Without any one of these there is no good verdict.
 const NEEDED = ["read", "leaf", "path", "head", "key", "signature", "timestamp"];
@@ -68,17 +70,18 @@ function unknown(reason) {
  *
  * The verdict is "good" only if all this holds: the body's leaf hash is in the entry's ID; body and path lead to the root; that is the
  * root in the checkpoint, for that size and tree ID; the log with one of the keys signed the checkpoint, and the entry's body,
- * index and time (the signed entry timestamp, SET); the key was valid at that time; an attestation, if there is one, has the hash that the
+ * index and time (the signed entry timestamp, SET); that time is not more than a day ahead; the key was valid at it; an attestation, if there is one, has the hash that the
  * body says. Otherwise it is "bad", or "unknown" where the browser has no WebCrypto.
  *
  * @param {Uint8Array|string} answer the JSON as it came; not parsed, because two members of one name or large numbers would not be seen any
  *   more
  * @param {import("./trust.js").LogKey[]} keys of logs that are trusted
  * @param {{uuid?: string, logIndex?: number}} asked what was asked for: the entry has to be that
+ * @param {number} now Unix seconds
  * @returns {Promise<{verdict: string, reason: string, steps: Step[], entry: ?object, path: ?object, key: ?object}>} reason is the verdict in
  *   a sentence; path is what tree.js draws: {leaf, index, size, nodes, root, wanted} (see climb; wanted is the checkpoint's root)
  */
-export async function checkEntry(answer, keys, asked = {}) {
+export async function checkEntry(answer, keys, asked = {}, now = Date.now() / 1000) {
   const reason = cannotCheck();
   if (reason !== "") {
     return unknown(reason);
@@ -130,7 +133,7 @@ export async function checkEntry(answer, keys, asked = {}) {
     if (k === undefined) {
       throw new FormatError(`the entry is said to be of the log with ID ${short(entry.logID)}, but none of the keys that are trusted here is that log's`);
     }
-    if (k.from !== null && entry.time < k.from || k.to !== null && entry.time > k.to) {
+    if (!validAt(k, entry.time)) {
       throw new FormatError(`the log's key is not to be trusted for ${utc(entry.time)}, when the entry was taken in`);
     }
     key = k;
@@ -143,6 +146,9 @@ export async function checkEntry(answer, keys, asked = {}) {
   await steps.run("timestamp", "The log signed body, index and time", read && key !== null, async () => {
     if (await verifies(key, setMessage(entry), entry.set) !== true) {
       throw new FormatError("the signed entry timestamp is not the log's for this body, time and index");
+    }
+    if (entry.time > now + MAX_AHEAD) {
+      throw new FormatError(`the log says that it took the entry in at ${utc(entry.time)}, which is yet to come; unless this device's clock is wrong, that is not true`);
     }
     return `The signed entry timestamp holds: the log took entry ${entry.logIndex} in at ${utc(entry.time)}.`;
   });
@@ -293,7 +299,7 @@ export async function checkConsistency(first, second, path) {
   const good = steps.good(["consistency"]);
   return {
     verdict: good ? "good" : "bad",
-    reason: good ? `Nothing in the first ${first.size} entries was changed since.` : steps.failed().words,
+    reason: good ? `The tree of size ${second.size} begins with that of size ${first.size}.` : steps.failed().words,
     steps: steps.list, nodes,
   };
 }
@@ -351,6 +357,9 @@ export function parseLogInfo(answer, treeID) {
 /**
  * Checks that a log's history holds together: the tree of the first size, that of the second, and the newest checkpoint, each extending the one before.
  *
+ * The verdict is "good" only if the first is that of a checkpoint that was kept. Without one the log may have made both trees today: it is
+ * "consistent" then, which says nothing of what the log showed before.
+ *
  * @param {object} claim
  * @param {{size: number, root: string}} claim.first
  * @param {{size: number, root: string}} claim.second
@@ -359,10 +368,11 @@ export function parseLogInfo(answer, treeID) {
  * @param {string[]} claim.between the proof from first to second
  * @param {string[]} claim.after the proof from second to the checkpoint
  * @param {string} [claim.kept] a signed checkpoint of which first was read, kept from earlier: its signature is checked too
- * @param {import("./trust.js").LogKey[]} keys
+ * @param {import("./trust.js").LogKey[]} keys that of the newest checkpoint has to be valid now; when the other one was signed, nothing says
+ * @param {number} now Unix seconds
  * @returns {Promise<{verdict: string, reason: string, steps: Step[], nodes: object[], key: ?object}>}
  */
-export async function checkHistory(claim, keys) {
+export async function checkHistory(claim, keys, now = Date.now() / 1000) {
   const reason = cannotCheck();
   if (reason !== "") {
     return { ...unknown(reason), nodes: [] };
@@ -385,12 +395,19 @@ export async function checkHistory(claim, keys) {
     return [c, k];
   };
   const signed = await steps.run("head", "The log signed its newest checkpoint", true, async () => {
-    [head, key] = await open(claim.checkpoint);
+    const [c, k] = await open(claim.checkpoint);
+    if (!validAt(k, now)) {
+      throw new FormatError("the key that signed the log's newest checkpoint is not to be trusted for the present time");
+    }
+    [head, key] = [c, k];
     return `Size ${head.size}, root ${short(head.root)}; ${key.source}.`;
   });
   if (kept !== undefined) {
     await steps.run("kept", "The log signed the checkpoint that was kept", true, async () => {
-      const [c] = await open(kept);
+      const [c, k] = await open(kept);
+      if (k.from !== null && now < k.from) {
+        throw new FormatError("the key that signed it is not to be trusted yet");
+      }
       if (c.size !== first.size || c.root !== first.root || signed && c.origin !== head.origin) {
         throw new FormatError("it is of another tree");
       }
@@ -405,10 +422,18 @@ export async function checkHistory(claim, keys) {
     await checkGrowth(second, head, after);
     return second.size === head.size ? "It is the same tree, with the same root." : `With ${hashCount(after.length)} from the log both roots are made.`;
   });
-  const good = steps.good(["head", "consistency", "after"]);
-  return {
-    verdict: good ? "good" : "bad",
-    reason: good ? `The log only grew: none of its first ${first.size} entries was changed, moved or removed.` : steps.failed().words,
-    steps: steps.list, nodes, key,
-  };
+  const good = steps.good(["head", "consistency", "after", ...(kept === undefined ? [] : ["kept"])]);
+  const result = { steps: steps.list, nodes, key };
+  if (!good) {
+    return { verdict: "bad", reason: steps.failed()?.words ?? "Not everything could be checked.", ...result };
+  }
+  if (kept === undefined) {
+    return {
+      verdict: "consistent",
+      reason: `The tree that the log shows now, of size ${second.size}, begins with the tree of size ${first.size} that it shows now. ` +
+        "Whether that is the one it showed before, only a checkpoint that you kept can tell.",
+      ...result,
+    };
+  }
+  return { verdict: "good", reason: `The log only grew: none of the first ${first.size} entries, which the checkpoint that was kept is about, was changed, moved or removed.`, ...result };
 }

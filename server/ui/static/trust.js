@@ -156,5 +156,8 @@ export async function readKeys(text, source) {
   return text.trimStart().startsWith("{") ? keysFromTrustedRoot(text, source) : [await keyFromPEM(text, source)];
 }
 
+/** Whether a log's key is to be trusted for a time, Unix seconds. */
+export const validAt = (key, time) => !(key.from !== null && time < key.from || key.to !== null && time > key.to);
+
 /** The first four bytes of a log's ID, which stand before its signatures of checkpoints (Rekor v1). */
 export const keyHint = (key) => fromHex(key.id.slice(0, 8), "the log ID");

@@ -9,11 +9,12 @@ import { checkEntry, checkHistory, parseConsistency, parseLogInfo } from "./proo
 import { drawConsistency, drawInclusion, tellConsistency, tellInclusion } from "./tree.js";
 import { keyFromPEM, readKeys } from "./trust.js";
 
-const MARKS = { good: "✓", bad: "✗", unknown: "?", busy: "…", idle: "" };
-const HEADLINES = { good: "Proved.", bad: "NOT proved.", unknown: "Not checked.", busy: "Checking …", idle: "" };
+const MARKS = { good: "✓", consistent: "=", bad: "✗", unknown: "?", busy: "…", idle: "" };
+const HEADLINES = { good: "Proved.", consistent: "It adds up.", bad: "NOT proved.", unknown: "Not checked.", busy: "Checking …", idle: "" };
 const FROM_SERVER = "the key is this server's own word";
+const FROM_USER = "you gave the key to this browser";
 
-/** An error of asking the server: nothing is known, which is not the same as wrong. */
+/** There is nothing to check, or nothing to check it with: nothing is known, which is not the same as wrong. */
 class NoAnswer extends Error {}
 
 /** Asks the server, and returns the bytes of a good answer. */
@@ -61,13 +62,14 @@ class Check extends HTMLElement {
   #picture = element("div", {});
   #runs = 0;
   own = null; // keys that the user gave
+  unreadable = ""; // why what the user gave as a key cannot be read: nothing is checked then, with other keys least of all
 
   connectedCallback() {
     if (this.#runs > 0) {
       return;
     }
     this.classList.add("proof");
-    this.replaceChildren(this.#verdict, this.#steps, this.#picture, ...this.more());
+    this.replaceChildren(...this.first(), this.#verdict, this.#steps, this.#picture, ...this.more());
     this.start();
   }
 
@@ -81,12 +83,12 @@ class Check extends HTMLElement {
     const text = storedKeys();
     if (text !== null) {
       try {
-        this.own = await readKeys(text, "you gave the key to this browser");
-      } catch {
-        storeKeys(null);
+        this.own = await readKeys(text, FROM_USER);
+      } catch (error) {
+        this.unreadable = `The key that you gave, and that this browser keeps for this server's pages, cannot be read: ${error.message}. Give it again, or choose this server's key, below.`;
       }
     }
-    if (this.idle()) {
+    if (this.idle() && this.unreadable === "") {
       this.#runs++;
       this.#show({ verdict: "idle", reason: "", steps: [] });
       return;
@@ -105,6 +107,9 @@ class Check extends HTMLElement {
     this.#show({ verdict: "busy", reason: "", steps: [] });
     let result;
     try {
+      if (this.unreadable !== "") {
+        throw new NoAnswer(this.unreadable);
+      }
       result = await this.check(new URL(this.dataset.api || "./", document.baseURI));
     } catch (error) {
       const verdict = error instanceof NoAnswer ? "unknown" : "bad";
@@ -131,12 +136,15 @@ class Check extends HTMLElement {
       this.classList.toggle(`proof--${v}`, v === verdict);
     }
     this.dataset.verdict = verdict;
+    const holds = verdict === "good" || verdict === "consistent";
+    const byServer = holds && this.own === null;
+    this.classList.toggle("proof--by-server", byServer);
     this.#verdict.hidden = verdict === "idle";
-    const byServer = verdict === "good" && this.own === null ? " It was checked in your browser, with the key that this server gave." :
-      verdict === "good" ? " It was checked in your browser, with a key that you gave." : "";
+    const how = !holds ? "" : ` It was checked in your browser, with ${byServer ? "the key that this server gave" : "a key that you gave"}.${this.limits()}`;
+    const headline = verdict === "good" && byServer ? this.byServer() : HEADLINES[verdict];
     this.#verdict.replaceChildren(
       element("span", { class: "proof-mark", "aria-hidden": "true" }, MARKS[verdict]),
-      element("span", { class: "proof-words" }, element("strong", {}, HEADLINES[verdict]), ` ${reason}${byServer}`));
+      element("span", { class: "proof-words" }, element("strong", {}, headline), ` ${reason}${how}`));
     this.#steps.hidden = steps.length === 0;
     this.#steps.replaceChildren(...steps.map(showStep));
     this.#picture.replaceChildren(...(picture ? [
@@ -149,6 +157,21 @@ class Check extends HTMLElement {
 
   /** Called when a result is shown. */
   shown() {}
+
+  /** What a good result that rests on the server's own key is called. */
+  byServer() {
+    return "It holds, by this server's key.";
+  }
+
+  /** What a good result does not say, as a further sentence. */
+  limits() {
+    return "";
+  }
+
+  /** Further elements above the result. */
+  first() {
+    return [];
+  }
 
   /** Further elements below the result. */
   more() {
@@ -220,11 +243,14 @@ class KeyChoice {
   /** Checks with the keys in the text; null: with the server's. */
   async #use(text) {
     try {
-      this.#check.own = text === null ? null : await readKeys(text, "you gave the key to this browser");
+      this.#check.own = text === null ? null : await readKeys(text, FROM_USER);
     } catch (error) {
       this.#status.textContent = `This cannot be used: ${error.message}.`;
+      this.#check.unreadable = `What you gave as the log's key cannot be read: ${error.message}.`;
+      await this.#check.run();
       return;
     }
+    this.#check.unreadable = "";
     storeKeys(text);
     this.#status.textContent = text === null ? "" : "Checked with your key, which this browser keeps for this server's other pages.";
     await this.#check.run();
@@ -232,9 +258,10 @@ class KeyChoice {
 
   /** Shows with which key a result was found. */
   shown(result) {
+    const unreadable = this.#check.unreadable !== "";
     const own = this.#check.own !== null;
-    this.#summary.textContent = own ? "The log's key: from you" : "The log's key: from this server";
-    this.#back.hidden = !own;
+    this.#summary.textContent = unreadable ? "The log's key: yours cannot be read" : own ? "The log's key: from you" : "The log's key: from this server";
+    this.#back.hidden = !own && !unreadable;
     const id = result.key?.id ?? result.entry?.logID;
     this.#list.replaceChildren(...(id ? [
       element("dt", {}, "Log ID (SHA-256 of the key)"), element("dd", {}, element("code", {}, id)),
@@ -252,6 +279,14 @@ class LogProof extends Check {
 
   shown(result) {
     this.#choice.shown(result);
+  }
+
+  byServer() {
+    return "In the log, by this server's key.";
+  }
+
+  limits() {
+    return " It says nothing of who signed.";
   }
 
   async check(base) {
@@ -272,15 +307,25 @@ class LogProof extends Check {
     return result;
   }
 
-  /** Holds the body that the page shows against the one that was proved. */
+  /** Holds what the page shows against what was proved: index and time, and the body. */
   #compareShown(result) {
-    const id = this.dataset.shown;
-    if (!id || !result.entry) {
+    if (!result.entry) {
       return;
     }
-    const ok = document.getElementById(id)?.textContent === fromUTF8(result.entry.body, "the body");
-    const words = ok ? "It is, byte for byte, the one that was checked." : "This page shows another body than the one that was checked.";
-    result.steps.push({ name: "shown", title: "The body on this page is the entry's", ok, words });
+    const { index, time, shown } = this.dataset;
+    this.#compare(result, "place", "Index and time on this page are the entry's",
+      index === String(result.entry.logIndex) && time === String(result.entry.time),
+      "They are those that were checked.", "This page shows another index or time than what was checked.");
+    if (shown) {
+      this.#compare(result, "shown", "The body on this page is the entry's",
+        document.getElementById(shown)?.textContent === fromUTF8(result.entry.body, "the body"),
+        "It is, byte for byte, the one that was checked.", "This page shows another body than the one that was checked.");
+    }
+  }
+
+  #compare(result, name, title, ok, same, other) {
+    const words = ok ? same : other;
+    result.steps.push({ name, title, ok, words });
     if (!ok && result.verdict === "good") {
       result.verdict = "bad";
       result.reason = words;
@@ -293,15 +338,18 @@ class LogConsistency extends Check {
   #kept = null; // a checkpoint that the user kept
   #paste = element("textarea", { class: "proof-key-paste", rows: "5", spellcheck: "false", autocomplete: "off" });
 
-  more() {
+  first() {
     const compare = element("button", { type: "button" }, "Compare with the log");
     compare.addEventListener("click", () => {
       this.#kept = this.#paste.value.replaceAll("\r\n", "\n").trim() + "\n";
       this.run();
     });
-    return [element("details", { class: "proof-kept" }, element("summary", {}, "Compare with a checkpoint that you kept"),
-      element("label", {}, "Paste the checkpoint: all of it, with its signature", this.#paste), compare),
-    ...this.#choice.elements()];
+    return [element("details", { class: "proof-kept", open: "" }, element("summary", {}, "Compare with a checkpoint that you kept"),
+      element("label", {}, "Paste the checkpoint: all of it, with its signature", this.#paste), compare)];
+  }
+
+  more() {
+    return this.#choice.elements();
   }
 
   shown(result) {
