@@ -680,6 +680,20 @@ func TestSearchPages(t *testing.T) {
 	}
 }
 
+// Conditions that the form has no field for are sent along with it.
+func TestFormKeepsConditions(t *testing.T) {
+	s := newSite(t)
+	for name, value := range map[string]string{"index": "1", "id": s.ids[0], "commit": strings.Repeat("ab", 20), "publicKey": strings.Repeat("cd", 32)} {
+		kept := false
+		for _, input := range all(s.get(t, 200, "/search?"+name+"="+value), "input") {
+			kept = kept || attr(input, "type") == "hidden" && attr(input, "name") == name && attr(input, "value") == value
+		}
+		if !kept {
+			t.Errorf("the form does not keep %s=%s", name, value)
+		}
+	}
+}
+
 // What is looked at one by one goes on where the page says.
 func TestSearchLooksFurther(t *testing.T) {
 	s := newSite(t)

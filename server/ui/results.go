@@ -25,16 +25,16 @@ func (f Form) get(name string) string {
 
 // formView is a form as the template wants it.
 type formView struct {
-	Text, Identity, IdentityPrefix, Issuer, Digest, PublicKey, Commit, Kind, From, To, Tree string
-	Open                                                                                    bool // more than the box is filled in
-	Kinds                                                                                   []string
-	Trees                                                                                   []string
+	Text, Identity, IdentityPrefix, Issuer, Digest, PublicKey, Commit, Index, ID, Kind, From, To, Tree string
+	Open                                                                                               bool // more than the box is filled in
+	Kinds                                                                                              []string
+	Trees                                                                                              []string
 }
 
 func (p *Pages) form(f Form) formView {
 	v := formView{
 		Text: f.get("text"), Identity: f.get("identity"), IdentityPrefix: f.get("identityPrefix"), Issuer: f.get("issuer"),
-		Digest: f.get("digest"), PublicKey: f.get("publicKey"), Commit: f.get("commit"),
+		Digest: f.get("digest"), PublicKey: f.get("publicKey"), Commit: f.get("commit"), Index: f.get("index"), ID: f.get("id"),
 		Kind: f.get("kind"), From: f.get("from"), To: f.get("to"), Tree: f.get("treeID"), Kinds: p.site.Kinds,
 	}
 	if v.Kind != "" && !slices.Contains(v.Kinds, v.Kind) {
