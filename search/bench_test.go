@@ -3,7 +3,9 @@ package search_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,13 +22,12 @@ import (
 )
 
 const (
-	benchEntries = 200_000
-	benchBatch   = 250
-	benchDays    = 90
+	benchBatch = 250
+	benchDays  = 90
 )
 
-// BenchmarkFinder asks a log of 200,000 entries, 90 days of them, signed with
-// certificates: each entry by a workflow of its own, and by one of 20 people.
+// BenchmarkFinder asks a log of 200,000 entries (or as many as TALLYSTICK_BENCH_ENTRIES says), 90 days of
+// them, signed with certificates: each entry by a workflow of its own, and by one of 20 people.
 //
 //	go test -run '^$' -bench Finder ./search
 func BenchmarkFinder(b *testing.B) {
@@ -76,10 +77,10 @@ func benchmarkFinder(b *testing.B, s storage.Store) {
 	}{
 		{"Newest", find(search.Query{}, 20)},
 		{"Identity", find(search.Query{Identity: "person-7@example.com"}, 20)},
-		{"RareIdentity", find(search.Query{Identity: "https://ci.example.com/build/000123"}, 1)},
+		{"RareIdentity", find(search.Query{Identity: "https://ci.example.com/build/0000123"}, 1)},
 		{"Issuer", find(search.Query{Issuer: "https://issuer.example.com"}, 20)},
 		{"Prefix20FrequentIdentities", find(search.Query{IdentityPrefix: "person-"}, 20)},
-		{"Prefix100RareIdentities", find(search.Query{IdentityPrefix: "https://ci.example.com/build/1234"}, 20)},
+		{"Prefix100RareIdentities", find(search.Query{IdentityPrefix: "https://ci.example.com/build/01234"}, 20)},
 		{"PrefixRefused", func() error {
 			if _, err := f.Find(context.Background(), search.Query{IdentityPrefix: "https://ci"}); err == nil {
 				return fmt.Errorf("not refused")
@@ -121,7 +122,14 @@ func fillBench(b *testing.B, s storage.Store, start time.Time) {
 		cert := ca.Issue(forge.Subject{Email: fmt.Sprintf("person-%d@example.com", i%20), Issuer: "https://issuer.example.com", Key: forge.P256("bench"), From: ca.From.Add(time.Duration(i) * time.Second), To: ca.To})
 		certificates = append(certificates, forge.Base64(forge.CertificatePEM(cert)))
 	}
-	for n := 0; n < benchEntries; n += benchBatch {
+	size := 200_000
+	if text := os.Getenv("TALLYSTICK_BENCH_ENTRIES"); text != "" {
+		var err error
+		if size, err = strconv.Atoi(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for n := 0; n < size; n += benchBatch {
 		var leaves []storage.NewLeaf
 		for i := n; i < n+benchBatch; i++ {
 			digest := tlog.LeafHash([]byte(fmt.Sprint(i))).String()
@@ -131,10 +139,10 @@ func fillBench(b *testing.B, s storage.Store, start time.Time) {
 				tlog.Key{Type: tlog.KeyDigest, Value: "sha256:" + digest},
 				tlog.Key{Type: tlog.KeyPublicKey, Value: tlog.LeafHash([]byte(certificates[i%len(certificates)])).String()},
 				identity(fmt.Sprintf("person-%d@example.com", i%20)),
-				identity(fmt.Sprintf("https://ci.example.com/build/%06d", i)),
+				identity(fmt.Sprintf("https://ci.example.com/build/%07d", i)),
 				issuer("https://issuer.example.com")))
 		}
-		at = start.Unix() + int64(n)*benchDays*86400/benchEntries
+		at = start.Unix() + int64(n)*benchDays*86400/int64(size)
 		if err := w.Commit(b.Context(), leaves...); err != nil {
 			b.Fatal(err)
 		}
