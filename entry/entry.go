@@ -130,6 +130,9 @@ var table = [...]kind{
 // foreign are the kinds that Rekor v1 has besides: known, never accepted.
 var foreign = [...]string{"helm", "tuf", "rfc3161", "jar", "cose", "rpm", "alpine"}
 
+// ForeignKinds returns the names of the kinds that Rekor v1 has besides Kinds. They are never accepted here, but may stand in other logs.
+func ForeignKinds() []string { return slices.Clone(foreign[:]) }
+
 // Kinds returns the names of the kinds that can be proposed.
 func Kinds() []string {
 	var names []string

@@ -32,7 +32,8 @@ const evidenceFormat = "tallystick evidence 1"
 //	 "leaf": {"base": N, "leafHash": HEX, "path": [HEX, …], "checkpoint": NOTE}}
 //
 // is a signed entry timestamp, by which the log promised to hold a body at an index, and the inclusion proof of the
-// leaf that stands there, under a checkpoint. base is the index in the log of the tree's first leaf.
+// leaf that stands there, under a checkpoint. base is the index in the log of the tree's first leaf, as the file says: no
+// log signs that, so this form alone proves nothing (see Finding.Given).
 type Evidence struct {
 	logKey        string
 	first, second []byte // checkpoints; nil if it is about a promise
@@ -61,12 +62,13 @@ func (e *Evidence) LogKey() []byte { return []byte(e.logKey) }
 
 // Finding is what evidence shows.
 type Finding struct {
-	// Proved: the log broke its word, and nothing but its own signatures is needed to see that.
+	// Proved: the log broke its word, and nothing but its own signatures is needed to see that. It is false if Given is not "".
 	Proved bool
 	// Text says in a sentence or two what is proved, or why nothing is.
 	Text string
-	// Given is what the proof takes for granted, in words; "" if nothing. It is never anything but where in the log the tree
-	// begins, which Rekor v1 does not sign.
+	// Given, if it is not "", says in words what would have to be known besides: if it is true, the log broke its word; if not, nothing
+	// is shown. It is never anything but where in the log the tree begins, which Rekor v1 does not sign, and which whoever
+	// wrote the file could choose so that an honest log is accused.
 	Given string
 }
 
@@ -154,13 +156,13 @@ func (e *Evidence) verifyPromise(trust *verify.Trust) (f Finding, err error) {
 		return f, badEvidence("the leaf: %w", err)
 	}
 	promised := tlog.LeafHash(p.body)
-	f.Given = fmt.Sprintf("that log index %d is the first of the tree %q, so that log index %d is its leaf %d", l.base, clip(cp.Origin), p.index, at)
-	if f.Proved = promised != l.hash; f.Proved {
-		f.Text = fmt.Sprintf("The log promised to hold, at log index %d, the entry with leaf hash %v; but in the tree %q, as it signed it at size %d, another one stands there, %v.",
-			p.index, promised, clip(cp.Origin), cp.Size, l.hash)
-	} else {
-		f.Text = fmt.Sprintf("The log holds the entry that it promised to hold at log index %d.", p.index)
+	if promised == l.hash {
+		f.Text = fmt.Sprintf("The log holds the entry that it promised to hold at log index %d, as leaf %d of the tree %q: there is no contradiction.", p.index, at, clip(cp.Origin))
+		return f, nil
 	}
+	f.Given = fmt.Sprintf("log index %d is the first of tree %q", l.base, clip(cp.Origin))
+	f.Text = fmt.Sprintf("The log promised to hold, at log index %d, the entry with leaf hash %v; leaf %d of the tree %q, as it signed it at size %d, is another one, %v.",
+		p.index, promised, at, clip(cp.Origin), cp.Size, l.hash)
 	return f, nil
 }
 

@@ -13,7 +13,7 @@ func (r *round) evidence(first, second signedHead) *Evidence {
 	return &Evidence{logKey: string(first.Log.Key.PEM), first: first.signed, second: second.signed}
 }
 
-// proved returns evidence if it proves something, else nil.
+// proved returns evidence of two checkpoints if it proves something, else nil.
 func (r *round) proved(e *Evidence) *Evidence {
 	if f, err := e.Verify(r.log.Trust); err != nil || !f.Proved {
 		return nil
@@ -81,8 +81,16 @@ func leafHashes(e *verify.Entry) []tlog.Hash {
 	return all
 }
 
-// proveBroken returns the proof that a promise was not kept, from what the log says to be the entry at its index; nil
-// if that proves nothing.
+// contradicts reports whether evidence of a promise shows that it was broken. Its base has to be that of the verified trees, and not what
+// somebody says: then what the evidence takes for granted (Finding.Given) is so.
+func (r *round) contradicts(e *Evidence) bool {
+	f, err := e.Verify(r.log.Trust)
+	return err == nil && f.Given != ""
+}
+
+// proveBroken returns the evidence that a promise was not kept, from what the log says to be the entry at its index; nil
+// if that shows nothing. base is the index in the log of the first entry of the tree, by the sizes of the verified trees before it. To
+// others, who do not know it, the evidence proves this only if they find the same.
 func (r *round) proveBroken(promise *Receipt, base int64, origin string, in *verify.Entry) *Evidence {
 	if in == nil || in.Proof == nil || in.Proof.Index != promise.index-base {
 		return nil
@@ -94,7 +102,7 @@ func (r *round) proveBroken(promise *Receipt, base int64, origin string, in *ver
 	for _, leaf := range leafHashes(in) {
 		e := &Evidence{logKey: string(cp.Log.Key.PEM), promise: promise,
 			leaf: &placedLeaf{base: base, hash: leaf, path: in.Proof.Path, checkpoint: in.Proof.Checkpoint}}
-		if e = r.proved(e); e != nil {
+		if r.contradicts(e) {
 			return e
 		}
 	}

@@ -22,9 +22,10 @@ import (
 
 // what is expected of an alarm's evidence.
 const (
-	none     = iota // there is none
-	kept            // there is some, which proves nothing by itself
-	provable        // it proves that the log broke its word
+	none        = iota // there is none
+	kept               // there is some, which proves nothing by itself
+	provable           // it proves that the log broke its word
+	conditional        // it does if the tree begins where the monitor knows it to begin
 )
 
 // lie is a way in which a log can lie to a monitor that has seen the first 9 entries of its
@@ -140,7 +141,7 @@ var lies = []lie{
 		e[4], e[6] = e[6], e[4]
 		return e
 	})},
-	{name: "reordered in an answer", kind: KindRoot, evidence: provable, taken: 1, tell: answers(func(w *world, uuid string, e map[string]any) (string, map[string]any) {
+	{name: "reordered in an answer", kind: KindRoot, evidence: conditional, taken: 1, tell: answers(func(w *world, uuid string, e map[string]any) (string, map[string]any) {
 		if i := indexOf(e); i == 3+10 || i == 3+12 {
 			body := w.bodyAt(int(3 + 10 + 3 + 12 - i))
 			setBody(e, body)
@@ -162,7 +163,7 @@ var lies = []lie{
 		leaves := slices.Insert(slices.Clone(w.log.trees[1]), 4, w.log.trees[1][3])
 		w.proxy.set(handMade(t, w.log, leaves), nil)
 	}},
-	{name: "duplicated in an answer", kind: KindRoot, evidence: provable, taken: 2, tell: answers(func(w *world, uuid string, e map[string]any) (string, map[string]any) {
+	{name: "duplicated in an answer", kind: KindRoot, evidence: conditional, taken: 2, tell: answers(func(w *world, uuid string, e map[string]any) (string, map[string]any) {
 		if indexOf(e) == 3+11 {
 			setBody(e, w.bodyAt(3+10))
 			resign(w.key, e)
@@ -238,7 +239,7 @@ var lies = []lie{
 	{name: "stale head", kind: KindStale, evidence: kept, tell: signedInfo("log", func(w *world) tlog.Head { return w.headAt(6) })},
 	{name: "stale head at a power of two", kind: KindStale, evidence: kept, tell: signedInfo("log", func(w *world) tlog.Head { return w.headAt(8) })},
 	// 10. An altered body.
-	{name: "altered body with the right hash beside it", kind: KindRoot, evidence: provable, taken: 2, tell: answers(func(w *world, uuid string, e map[string]any) (string, map[string]any) {
+	{name: "altered body with the right hash beside it", kind: KindRoot, evidence: conditional, taken: 2, tell: answers(func(w *world, uuid string, e map[string]any) (string, map[string]any) {
 		if indexOf(e) == 3+11 {
 			setBody(e, bytes.Replace(bodyOf(e), []byte("sha256"), []byte("sha512"), 1))
 			resign(w.key, e)
@@ -251,7 +252,7 @@ var lies = []lie{
 		}
 		return uuid, e
 	})},
-	{name: "body that is no entry", kind: KindRoot, evidence: provable, taken: 2, tell: answers(func(w *world, uuid string, e map[string]any) (string, map[string]any) {
+	{name: "body that is no entry", kind: KindRoot, evidence: conditional, taken: 2, tell: answers(func(w *world, uuid string, e map[string]any) (string, map[string]any) {
 		if indexOf(e) == 3+11 {
 			setBody(e, []byte("\x00"))
 			resign(w.key, e)
@@ -490,7 +491,7 @@ func checkEvidence(t *testing.T, m *Monitor, name string, trust *verify.Trust, w
 		t.Fatal(err)
 	}
 	f, err := e.Verify(trust)
-	if err != nil || f.Proved != (want == provable) || f.Text == "" {
+	if err != nil || f.Proved != (want == provable) || (f.Given != "") != (want == conditional) || f.Text == "" {
 		t.Fatalf("evidence: %+v, %v\n%s", f, err, data)
 	}
 	if again, err := e.JSON(); err != nil || !bytes.Equal(again, data) {

@@ -3,6 +3,7 @@ package monitor
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -97,6 +98,26 @@ func TestFromNow(t *testing.T) {
 				t.Errorf("trees are %+v", s.Trees)
 			}
 		})
+	}
+}
+
+// From now on, although the log could not be asked for the newest entry of its second tree at first.
+func TestFromNowInterrupted(t *testing.T) {
+	w := newWorld(t, oldEntries(), newEntries(9))
+	w.watch.FromNow = true
+	w.proxy.set(w.log, func(r *http.Request, a *answer) {
+		if r.URL.Query().Get("logIndex") == "11" {
+			a.status = 503
+		}
+	})
+	m := w.open()
+	if r := w.round(m); r.Trouble == nil || len(m.Status().Trees) != 0 {
+		t.Fatalf("%+v, trees %+v", r, m.Status().Trees)
+	}
+	w.proxy.set(w.log, nil)
+	w.quiet(m)
+	if trees := m.Status().Trees; len(trees) != 2 || trees[0].From != 3 || trees[1].From != 9 || len(records(t, m)) != 0 {
+		t.Errorf("trees %+v, alerts %+v", trees, records(t, m))
 	}
 }
 

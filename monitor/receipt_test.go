@@ -55,8 +55,8 @@ func TestReceiptsBroken(t *testing.T) {
 		evidence int
 		tell     func(w *world)
 	}{
-		"another stands there":           {func(w *world) []byte { return promise(t, w, 3+5, hidden) }, KindHidden, provable, nil},
-		"another stands there, old tree": {func(w *world) []byte { return promise(t, w, 1, hidden) }, KindHidden, provable, nil},
+		"another stands there":           {func(w *world) []byte { return promise(t, w, 3+5, hidden) }, KindHidden, conditional, nil},
+		"another stands there, old tree": {func(w *world) []byte { return promise(t, w, 1, hidden) }, KindHidden, conditional, nil},
 		"beyond the end":                 {func(w *world) []byte { return promise(t, w, 3+9, hidden) }, KindHidden, none, nil},
 		"said not to be there": {func(w *world) []byte { return withoutProof(t, w.log.entry(t, 3+5)) }, KindHidden, none, func(w *world) {
 			w.proxy.set(w.log, func(r *http.Request, a *answer) {

@@ -89,28 +89,19 @@ func (r *round) advance(ctx context.Context, heads []signedHead) error {
 		}
 		return &trouble{kind: KindShards, tree: origin, err: fmt.Errorf("tree %q, of %d entries, is no longer among the log's trees", clip(origin), r.s.trees[i].head.Size)}
 	}
-	fresh := len(r.s.trees) == 0
-	grew := fresh
-	for i, h := range heads {
-		if i == len(r.s.trees) {
-			t := tree{signed: h.signed, head: h.Checkpoint, read: &peaks{}}
-			_, t.id, _ = tlog.SplitOriginV1(h.Origin) // heads has looked at it
-			if fresh && r.log.FromNow {
-				var err error
-				if t.read, err = r.newest(ctx, r.s.base(i), h); err != nil {
-					return err
-				}
-				t.from = h.Size
-			}
-			r.s.trees = append(r.s.trees, t)
-			grew = true
-		} else {
-			grew = grew || h.Size > r.s.trees[i].head.Size
-			if err := r.follow(ctx, i, h); err != nil {
-				return err
-			}
+	old := len(r.s.trees)
+	grew := len(heads) > old
+	for i := range old {
+		grew = grew || heads[i].Size > r.s.trees[i].head.Size
+		if err := r.follow(ctx, i, heads[i]); err != nil {
+			return err
 		}
 	}
+	added, err := r.begin(ctx, r.s.base(old), heads[old:], old == 0 && r.log.FromNow)
+	if err != nil {
+		return err
+	}
+	r.s.trees = append(r.s.trees, added...)
 	for i := range r.s.trees {
 		r.s.trees[i].closed = i < len(heads)-1
 	}
@@ -122,6 +113,25 @@ func (r *round) advance(ctx context.Context, heads []signedHead) error {
 		r.s.behind = now
 	}
 	return nil
+}
+
+// begin returns the state of trees that were not there before. base is the index in the log of the first one's first entry. With
+// fromNow, what is in them already is not to be read. It is all of them or none: trees of a first round that are half there would be
+// read from their start by the next one.
+func (r *round) begin(ctx context.Context, base int64, heads []signedHead, fromNow bool) (added []tree, err error) {
+	for _, h := range heads {
+		t := tree{signed: h.signed, head: h.Checkpoint, read: &peaks{}}
+		_, t.id, _ = tlog.SplitOriginV1(h.Origin) // heads has looked at it
+		if fromNow {
+			if t.read, err = r.newest(ctx, base, h); err != nil {
+				return nil, err
+			}
+			t.from = h.Size
+		}
+		added = append(added, t)
+		base += h.Size
+	}
+	return added, nil
 }
 
 // follow takes a new checkpoint of a tree, if it extends the old one.

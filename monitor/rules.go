@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tallystick/tallystick/client"
+	"github.com/tallystick/tallystick/entry"
 	"github.com/tallystick/tallystick/internal/strictyaml"
 	"github.com/tallystick/tallystick/sig"
 	"github.com/tallystick/tallystick/verify"
@@ -103,7 +104,7 @@ type extension struct{ oid, value string }
 //     those of fulcio's docs/oid-info.md in this spelling) or by object identifier;
 //   - key: "sha256:" and the SHA-256 of the signer's public key (SubjectPublicKeyInfo, DER), in hexadecimal;
 //   - digest: "sha256:<hex>" and the like: of the artifact, payload or envelope in the entry's body;
-//   - kind: the entry's kind, such as hashedrekord;
+//   - kind: the entry's kind, such as hashedrekord: one of those of Rekor v1, exactly;
 //   - unreadable: true: the entry, or the key or certificate of one of its signatures, cannot be read, and so not be searched;
 //   - any: true: every entry; then there is no other field.
 //
@@ -361,7 +362,7 @@ func readCondition(n *yaml.Node, what string) (c condition, err error) {
 		case "digest":
 			c.digest, err = readDigest(value, name)
 		case "kind":
-			c.kind, err = strictyaml.Text(value, name)
+			c.kind, err = readKind(value, name)
 		case "extensions":
 			c.extensions, err = readExtensions(value)
 		default:
@@ -380,6 +381,18 @@ func readCondition(n *yaml.Node, what string) (c condition, err error) {
 		return c, strictyaml.At(n, "there is a text and a regular expression for the same thing; leave one out")
 	}
 	return c, nil
+}
+
+// readKind reads the name of a kind of entry. One that Rekor v1 does not have, or in another spelling, would never match.
+func readKind(n *yaml.Node, what string) (string, error) {
+	text, err := strictyaml.Text(n, what)
+	if err != nil {
+		return "", err
+	}
+	if kinds := append(entry.Kinds(), entry.ForeignKinds()...); !slices.Contains(kinds, text) {
+		return "", strictyaml.At(n, "%s %q is none of Rekor v1's: %s", what, clip(text), strings.Join(kinds, ", "))
+	}
+	return text, nil
 }
 
 // digestSizes are how many hexadecimal digits a digest has.

@@ -50,15 +50,17 @@ func signed(err error, tree string) *trouble {
 	return t
 }
 
-// refused reports whether an error is that the log answered, and would not do what it was asked. It is not if trying again may help.
+// refused reports whether an error is that the log answered that it cannot do what it was asked: the statuses with which Rekor v1 says that of
+// a proof (openapi.yaml: 400, 404; 422 of go-openapi). All others, of a server in trouble, or of a proxy, firewall or limit of
+// rates before it, say nothing about the log: it could not be asked.
 func refused(err error) bool {
 	var answer *client.Error
 	if !errors.As(err, &answer) {
 		return false
 	}
 	switch answer.Status {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return false
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusUnprocessableEntity:
+		return true
 	}
-	return true
+	return false
 }

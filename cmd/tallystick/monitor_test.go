@@ -410,6 +410,40 @@ func TestHonestEvidence(t *testing.T) {
 	}
 }
 
+// Whoever writes a file can choose where the tree begins, so that an honest log seems to have another entry where it promised one. That
+// is not proved.
+func TestMadeUpBrokenPromise(t *testing.T) {
+	url, end := serveInMemory(t)
+	defer end()
+	key := fetch(t, url+"/api/v1/log/publicKey")
+	post(t, url, proposals(t, 2)...)
+	entry := func(index int) (e map[string]any, uuid string) {
+		var all map[string]map[string]any
+		if err := json.Unmarshal([]byte(fetch(t, fmt.Sprintf("%s/api/v1/log/entries?logIndex=%d", url, index))), &all); err != nil {
+			t.Fatal(err)
+		}
+		for uuid, e = range all {
+		}
+		return e, uuid
+	}
+	promised, _ := entry(1)
+	other, uuid := entry(0)
+	evidence, err := json.Marshal(object{"format": "tallystick evidence 1", "logKey": key,
+		"promise": object{"body": promised["body"], "integratedTime": int64(promised["integratedTime"].(float64)), "logID": promised["logID"], "logIndex": 1,
+			"signedEntryTimestamp": member(promised, "verification", "signedEntryTimestamp")},
+		"leaf": object{"base": 1, "leafHash": uuid[len(uuid)-64:], "path": member(other, "verification", "inclusionProof", "hashes"),
+			"checkpoint": member(other, "verification", "inclusionProof", "checkpoint")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := run(t, nil, "verify", "evidence", writeFile(t, "e.json", string(evidence)), "--log-key", writeFile(t, "log.pub", key))
+	words := "proved only if log index 1 is the first of tree "
+	if code != exitRefused || !strings.Contains(out, words) || strings.Contains(out, "  ok  ") || !strings.Contains(errs, words) {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	t.Log(out, errs)
+}
+
 // What an alert quotes of strangers does not move a terminal's cursor, and is still the same JSON.
 func TestLineSink(t *testing.T) {
 	var out strings.Builder

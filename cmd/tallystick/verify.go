@@ -34,7 +34,7 @@ func (*verifyCmd) Help() string {
 
 A tag of an image is looked up once; its digest is printed, and is what is verified. Of several signatures of an image one has to hold; the others are left aside ("--"). No signature at all is a refusal.
 
-"tallystick verify evidence FILE" is about a log that lied: it proves, with the key in --trusted-root or --log-key and nothing else, that the log signed what contradicts itself. Exit code 0: proved. 3: not proved. (A file named evidence is still an artifact: tallystick verify evidence.)
+"tallystick verify evidence FILE" is about a log that lied: it proves, with the key in --trusted-root or --log-key and nothing else, that the log signed what contradicts itself. Exit code 0: proved. 3: not proved, or only if the log begins the tree where the file says. (A file named evidence is still an artifact: tallystick verify evidence.)
 
 Exit codes: 0, verified: what is marked "ok" was proved, and is what was asked for. 1, it could not be found out: a file cannot be read, the registry is away. 2, the flags make no sense, or the key or policy that they name. 3, refused.
 

@@ -23,7 +23,7 @@ type evidenceResult struct {
 	Name   string `json:"name"`
 	LogKey string `json:"logKey,omitempty"` // fingerprint of the key that the evidence names
 	Text   string `json:"text,omitempty"`
-	Given  string `json:"given,omitempty"`
+	Given  string `json:"given,omitempty"` // it would be proved if this were known
 	Class  string `json:"class,omitempty"`
 	Error  string `json:"error,omitempty"`
 }
@@ -38,7 +38,7 @@ func checkEvidence(parsed *kong.Context) error {
 	return nil
 }
 
-// judgeEvidence verifies an evidence file. Only if it is proved that the log broke its word the error is nil.
+// judgeEvidence verifies an evidence file. Only if it is proved that the log broke its word, with nothing taken for granted, the error is nil.
 func (c *verifyCmd) judgeEvidence(p *program) error {
 	trust, err := c.load()
 	if err != nil {
@@ -52,7 +52,11 @@ func (c *verifyCmd) judgeEvidence(p *program) error {
 	r := evidenceResult{Kind: evidenceWord, Name: c.EvidenceFile}
 	out.title("evidence %s", c.EvidenceFile)
 	refusal := r.judge(data, trust, out)
-	if refusal != nil {
+	switch {
+	case refusal == nil:
+	case r.Given != "":
+		out.failed("proved only if %s. %s", r.Given, r.Text)
+	default:
 		out.failed("not proved: %s", r.Error)
 	}
 	if err := out.end(r); err != nil {
@@ -70,8 +74,14 @@ func (r *evidenceResult) judge(data []byte, trust *verify.Trust, out *printer) e
 		var f monitor.Finding
 		if f, err = e.Verify(trust); err == nil {
 			r.Text, r.Given = f.Text, f.Given
-			if r.Proved = f.Proved; !f.Proved {
-				err = &verify.Error{Class: verify.ErrBadProof, Claim: evidenceWord, Err: errors.New(f.Text)}
+			switch r.Proved = f.Proved; {
+			case f.Given != "":
+				err = fmt.Errorf("proved only if %s. %s", f.Given, f.Text)
+			case !f.Proved:
+				err = errors.New(f.Text)
+			}
+			if err != nil {
+				err = &verify.Error{Class: verify.ErrBadProof, Claim: evidenceWord, Err: err}
 			}
 		}
 	}
@@ -81,9 +91,6 @@ func (r *evidenceResult) judge(data []byte, trust *verify.Trust, out *printer) e
 		return err
 	}
 	out.proved("proved: the log lied. %s", r.Text)
-	if r.Given != "" {
-		out.unproved("taken for granted: %s", r.Given)
-	}
 	return nil
 }
 
