@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tallystick/tallystick/internal/strictyaml"
 	"github.com/tallystick/tallystick/registry"
 	"github.com/tallystick/tallystick/sig"
 	"github.com/tallystick/tallystick/verify"
@@ -104,7 +105,7 @@ func ParsePolicy(data []byte, o PolicyOptions) (policy *Policy, err error) {
 	if len(data) > MaxPolicy {
 		return nil, fmt.Errorf("%d bytes, more than %d", len(data), MaxPolicy)
 	}
-	root, err := readYAML(data)
+	root, err := strictyaml.Read(data)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +151,7 @@ func (p *policyReader) hashed(content []byte) {
 func (p *policyReader) read(root *yaml.Node) error {
 	var trust trustFiles
 	var rules *yaml.Node
-	err := fields(root, "the policy", func(name string, key, value *yaml.Node) (err error) {
+	err := strictyaml.Fields(root, "the policy", func(name string, key, value *yaml.Node) (err error) {
 		switch name {
 		case "exemptNamespaces":
 			return p.namespaces(value)
@@ -161,7 +162,7 @@ func (p *policyReader) read(root *yaml.Node) error {
 		if known, err := trust.field(name, value); known || err != nil {
 			return err
 		}
-		return unknownField(key, "the policy")
+		return strictyaml.Unknown(key, "the policy")
 	})
 	if err != nil {
 		return err
@@ -174,7 +175,7 @@ func (p *policyReader) read(root *yaml.Node) error {
 			return err
 		}
 	}
-	if err := elements(rules, "rules", MaxRules, p.rule); err != nil {
+	if err := strictyaml.Elements(rules, "rules", MaxRules, p.rule); err != nil {
 		return err
 	}
 	if p.trust != nil && !p.trustUsed {
@@ -186,10 +187,10 @@ func (p *policyReader) read(root *yaml.Node) error {
 var namespaceForm = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
 
 func (p *policyReader) namespaces(n *yaml.Node) error {
-	all, err := texts(n, "exemptNamespaces", MaxNamespaces)
+	all, err := strictyaml.Texts(n, "exemptNamespaces", MaxNamespaces)
 	for _, namespace := range all {
 		if !namespaceForm.MatchString(namespace) {
-			return at(n, "exemptNamespaces: %q is not the name of a namespace (there are no wildcards)", clip(namespace))
+			return strictyaml.At(n, "exemptNamespaces: %q is not the name of a namespace (there are no wildcards)", clip(namespace))
 		}
 		p.policy.exempt[namespace] = true
 	}
@@ -204,9 +205,9 @@ func (t *trustFiles) given() bool { return t.roots != nil || t.keys != nil }
 func (t *trustFiles) field(name string, value *yaml.Node) (known bool, err error) {
 	switch name {
 	case "trustedRoots":
-		t.roots, err = texts(value, name, MaxTrustFiles)
+		t.roots, err = strictyaml.Texts(value, name, MaxTrustFiles)
 	case "logKeys":
-		t.keys, err = texts(value, name, MaxTrustFiles)
+		t.keys, err = strictyaml.Texts(value, name, MaxTrustFiles)
 	default:
 		return false, nil
 	}
@@ -266,16 +267,16 @@ func (p *policyReader) rule(n *yaml.Node) error {
 	r := &rule{}
 	var trust trustFiles
 	var require *yaml.Node
-	err := fields(n, "a rule", func(name string, key, value *yaml.Node) (err error) {
+	err := strictyaml.Fields(n, "a rule", func(name string, key, value *yaml.Node) (err error) {
 		switch name {
 		case "name":
-			r.name, err = readText(value, "name")
+			r.name, err = strictyaml.Text(value, "name")
 			return err
 		case "images":
 			return p.patterns(r, value)
 		case "allow":
 			r.allow = true
-			return readTrue(value, "allow")
+			return strictyaml.True(value, "allow")
 		case "require":
 			require = value
 			return nil
@@ -283,36 +284,36 @@ func (p *policyReader) rule(n *yaml.Node) error {
 		if known, err := trust.field(name, value); known || err != nil {
 			return err
 		}
-		return unknownField(key, "a rule")
+		return strictyaml.Unknown(key, "a rule")
 	})
 	if err != nil {
 		return err
 	}
 	switch {
 	case r.name == "":
-		return at(n, "a rule has no name")
+		return strictyaml.At(n, "a rule has no name")
 	case len(r.name) > 100 || r.name != clip(r.name):
-		return at(n, "a rule's name is not short printable text")
+		return strictyaml.At(n, "a rule's name is not short printable text")
 	case slices.ContainsFunc(p.policy.rules, func(o *rule) bool { return o.name == r.name }):
-		return at(n, "two rules have the name %q", r.name)
+		return strictyaml.At(n, "two rules have the name %q", r.name)
 	case len(r.patterns) == 0:
-		return at(n, "rule %q: there are no images", r.name)
+		return strictyaml.At(n, "rule %q: there are no images", r.name)
 	case r.allow == (require != nil):
-		return at(n, "rule %q: it has either require, or allow: true", r.name)
+		return strictyaml.At(n, "rule %q: it has either require, or allow: true", r.name)
 	case r.allow && trust.given():
-		return at(n, "rule %q: it requires nothing, and so uses no trustedRoots and logKeys", r.name)
+		return strictyaml.At(n, "rule %q: it requires nothing, and so uses no trustedRoots and logKeys", r.name)
 	}
 	if require != nil {
 		t := p.trust
 		if trust.given() {
 			if t, err = p.load(trust); err != nil {
-				return at(n, "rule %q: %w", r.name, err)
+				return strictyaml.At(n, "rule %q: %w", r.name, err)
 			}
 		} else {
 			p.trustUsed = true
 		}
 		if t == nil {
-			return at(n, "rule %q: neither it nor the policy has trustedRoots or logKeys", r.name)
+			return strictyaml.At(n, "rule %q: neither it nor the policy has trustedRoots or logKeys", r.name)
 		}
 		if err := p.require(r, t, require); err != nil {
 			return fmt.Errorf("rule %q: %w", r.name, err)
@@ -324,19 +325,19 @@ func (p *policyReader) rule(n *yaml.Node) error {
 }
 
 func (p *policyReader) patterns(r *rule, n *yaml.Node) error {
-	return elements(n, "images", MaxPatterns, func(e *yaml.Node) error {
-		text, err := readText(e, "images")
+	return strictyaml.Elements(n, "images", MaxPatterns, func(e *yaml.Node) error {
+		text, err := strictyaml.Text(e, "images")
 		if err != nil {
 			return err
 		}
 		now, err := parsePattern(text)
 		if err != nil {
-			return at(e, "images: %w", err)
+			return strictyaml.At(e, "images: %w", err)
 		}
 		for _, earlier := range append(p.policy.rules, r) {
 			for _, before := range earlier.patterns {
 				if before.covers(&now) {
-					return at(e, "images: %q has no effect: %q comes first", clip(text), clip(before.text))
+					return strictyaml.At(e, "images: %q has no effect: %q comes first", clip(text), clip(before.text))
 				}
 			}
 		}
@@ -353,18 +354,18 @@ func (p *policyReader) require(r *rule, t *verify.Trust, n *yaml.Node) error {
 	var base object
 	var attestations *yaml.Node
 	only := false
-	err := fields(n, "require", func(name string, key, value *yaml.Node) error {
+	err := strictyaml.Fields(n, "require", func(name string, key, value *yaml.Node) error {
 		switch name {
 		case "attestations":
 			attestations = value
 			return nil
 		case "attestationsOnly":
 			only = true
-			return readTrue(value, name)
+			return strictyaml.True(value, name)
 		case "predicateType":
-			return at(key, "predicateType is not used here; attestations say which are required")
+			return strictyaml.At(key, "predicateType is not used here; attestations say which are required")
 		case "time":
-			return at(key, "time is not used here; images are judged when they are asked for")
+			return strictyaml.At(key, "time is not used here; images are judged when they are asked for")
 		}
 		converted, err := toJSON(value)
 		base = append(base, member{name, converted})
@@ -374,12 +375,12 @@ func (p *policyReader) require(r *rule, t *verify.Trust, n *yaml.Node) error {
 		return err
 	}
 	if only && attestations == nil {
-		return at(n, "attestationsOnly needs attestations")
+		return strictyaml.At(n, "attestationsOnly needs attestations")
 	}
 	if !only {
 		q, err := p.requirement(t, base)
 		if err != nil {
-			return at(n, "require: %w", err)
+			return strictyaml.At(n, "require: %w", err)
 		}
 		q.what = "signature"
 		r.requires = append(r.requires, q)
@@ -390,20 +391,20 @@ func (p *policyReader) require(r *rule, t *verify.Trust, n *yaml.Node) error {
 	}
 	r.kinds |= registry.Attestations
 	baseUsed := !only
-	err = elements(attestations, "attestations", MaxAttested, func(e *yaml.Node) error {
+	err = strictyaml.Elements(attestations, "attestations", MaxAttested, func(e *yaml.Node) error {
 		q, own, err := p.attestation(t, base, e)
 		if err != nil {
 			return err
 		}
 		if slices.ContainsFunc(r.requires, func(o requirement) bool { return o.typ == q.typ }) {
-			return at(e, "attestations: the type %q is there twice", clip(q.typ))
+			return strictyaml.At(e, "attestations: the type %q is there twice", clip(q.typ))
 		}
 		baseUsed = baseUsed || !own
 		r.requires = append(r.requires, q)
 		return nil
 	})
 	if err == nil && !baseUsed && slices.ContainsFunc(base, member.isSigner) {
-		err = at(n, "all attestations say by whom, and the image need not be signed: keys and identities of require have no effect")
+		err = strictyaml.At(n, "all attestations say by whom, and the image need not be signed: keys and identities of require have no effect")
 	}
 	return err
 }
@@ -417,25 +418,20 @@ func (p *policyReader) attestation(t *verify.Trust, base object, n *yaml.Node) (
 	var maxAge time.Duration
 	var signedTime pointer
 	var signers object
-	err = fields(n, "an attestation", func(name string, key, value *yaml.Node) (err error) {
+	err = strictyaml.Fields(n, "an attestation", func(name string, key, value *yaml.Node) (err error) {
 		switch name {
 		case "type":
-			typ, err = readText(value, name)
+			typ, err = strictyaml.Text(value, name)
 			if u, bad := url.Parse(typ); err == nil && (bad != nil || u.Scheme == "" || u.Host == "") {
-				err = at(value, "type %q is not a URI such as https://cosign.sigstore.dev/attestation/vuln/v1", clip(typ))
+				err = strictyaml.At(value, "type %q is not a URI such as https://cosign.sigstore.dev/attestation/vuln/v1", clip(typ))
 			}
 		case "maxAge":
-			var text string
-			if text, err = readText(value, name); err == nil {
-				if maxAge, err = time.ParseDuration(text); err != nil || maxAge <= 0 {
-					err = at(value, "maxAge %q is not a duration such as 168h", clip(text))
-				}
-			}
+			maxAge, err = strictyaml.Duration(value, name)
 		case "signedTime":
 			var text string
-			if text, err = readText(value, name); err == nil {
+			if text, err = strictyaml.Text(value, name); err == nil {
 				if signedTime, err = parsePointer(text); err != nil {
-					err = at(value, "signedTime: %w", err)
+					err = strictyaml.At(value, "signedTime: %w", err)
 				}
 			}
 		case "keys", "identities":
@@ -443,7 +439,7 @@ func (p *policyReader) attestation(t *verify.Trust, base object, n *yaml.Node) (
 			m.value, err = toJSON(value)
 			signers = append(signers, m)
 		default:
-			err = unknownField(key, "an attestation")
+			err = strictyaml.Unknown(key, "an attestation")
 		}
 		return err
 	})
@@ -451,7 +447,7 @@ func (p *policyReader) attestation(t *verify.Trust, base object, n *yaml.Node) (
 	case err != nil:
 		return q, false, err
 	case typ == "":
-		return q, false, at(n, "an attestation has no type")
+		return q, false, strictyaml.At(n, "an attestation has no type")
 	}
 	all := append(object{}, base...)
 	if own = signers != nil; own {
@@ -463,13 +459,13 @@ func (p *policyReader) attestation(t *verify.Trust, base object, n *yaml.Node) (
 	}
 	q, err = p.requirement(t, append(all, member{"predicateType", quoted}))
 	if err != nil {
-		return q, own, at(n, "attestation %s: %w", clip(typ), err)
+		return q, own, strictyaml.At(n, "attestation %s: %w", clip(typ), err)
 	}
 	switch {
 	case signedTime != nil && maxAge == 0:
-		return q, own, at(n, "attestation %s: signedTime has no effect without maxAge", clip(typ))
+		return q, own, strictyaml.At(n, "attestation %s: signedTime has no effect without maxAge", clip(typ))
 	case maxAge > 0 && q.byKey && signedTime == nil:
-		return q, own, at(n, "attestation %s: with keys, maxAge needs signedTime, because anybody can log an old attestation again: add the line\n"+
+		return q, own, strictyaml.At(n, "attestation %s: with keys, maxAge needs signedTime, because anybody can log an old attestation again: add the line\n"+
 			"  signedTime: /metadata/scanFinishedOn\nor where else its predicate says its time (JSON pointer; the value is RFC 3339)", clip(typ))
 	}
 	q.what, q.typ, q.maxAge, q.signedTime = "attestation of type "+clip(typ), typ, maxAge, signedTime

@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tallystick/tallystick/internal/plaintext"
 )
 
 const (
@@ -62,7 +62,7 @@ func plain(n *yaml.Node, depth int) error {
 			}
 			for j := 0; j < i; j += 2 {
 				if n.Content[j].Value == key.Value {
-					return At(key, "%q is on line %d already", Clip(key.Value), n.Content[j].Line)
+					return At(key, "%q is on line %d already", short(key.Value), n.Content[j].Line)
 				}
 			}
 		}
@@ -82,7 +82,7 @@ func At(n *yaml.Node, format string, args ...any) error {
 
 // Unknown is the error of a field that is not known.
 func Unknown(key *yaml.Node, what string) error {
-	return At(key, "%s has no field %q", what, Clip(key.Value))
+	return At(key, "%s has no field %q", what, short(key.Value))
 }
 
 // Fields calls read for each field of a mapping, which is not empty.
@@ -119,7 +119,7 @@ func Texts(n *yaml.Node, what string, most int) (all []string, err error) {
 			return err
 		}
 		if slices.Contains(all, text) {
-			return At(e, "%s has %q twice", what, Clip(text))
+			return At(e, "%s has %q twice", what, short(text))
 		}
 		all = append(all, text)
 		return nil
@@ -151,23 +151,10 @@ func Duration(n *yaml.Node, what string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
-		return 0, At(n, "%s %q is not a duration such as 24h", what, Clip(text))
+		return 0, At(n, "%s %q is not a duration such as 24h", what, short(text))
 	}
 	return d, nil
 }
 
-// Clip returns text of strangers, not long, in one line, and without what a terminal would obey.
-func Clip(s string) string {
-	const most = 120
-	long := len(s) > most
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return '?'
-		}
-		return r
-	}, s[:min(len(s), most)])
-	if long {
-		s = strings.TrimRight(s, "?") + "…"
-	}
-	return s
-}
+// short is text of the file in a message.
+func short(s string) string { return plaintext.Clip(s, 120) }

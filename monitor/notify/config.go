@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tallystick/tallystick/internal/plaintext"
 	"github.com/tallystick/tallystick/internal/strictyaml"
 )
 
@@ -117,7 +118,7 @@ func (r *Reader) secret(s secret) (string, error) {
 	case s.env != "":
 		text := r.Env(s.env)
 		if text == "" {
-			return "", fmt.Errorf("the environment variable %s is not set", strictyaml.Clip(s.env))
+			return "", fmt.Errorf("the environment variable %s is not set", plaintext.Clip(s.env, 120))
 		}
 		return text, nil
 	}
